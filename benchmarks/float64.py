@@ -1,0 +1,81 @@
+"""Convolution and its gradients in float64, one matrix product for each tap of the kernel: the measure of the errors.
+
+The naive loops would need hours for a whole large layer. This needs NumPy alone, no line of fastconv's, and every run
+of compare.py and of the benchmarks holds it against the naive loops on the part of the layer that those measure.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from layer_lists import ConvLayer
+
+from fastconv._shapes import resolve_padding
+
+
+def conv2d(layer: ConvLayer, x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """``y[.., f] = sum over taps and channels of x[shifted by the tap, c] * kernel[tap, c, f]``."""
+    padded = _padded(layer, x)
+    y = np.zeros(layer.y_shape)
+    for tap, channels, filters in _taps_and_groups(layer):
+        y[..., filters] += padded[_cells(layer, tap)][..., channels] @ kernel[tap][:, filters].astype(np.float64)
+    return y
+
+
+def conv2d_grad_input(layer: ConvLayer, grad_output: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Every tap's product goes back to the cells that the tap was read from."""
+    padded = np.zeros(_padded_shape(layer))
+    grads = grad_output.astype(np.float64)
+    for tap, channels, filters in _taps_and_groups(layer):
+        padded[_cells(layer, tap)][..., channels] += grads[..., filters] @ kernel[tap][:, filters].T.astype(np.float64)
+    return padded[_interior(layer)]
+
+
+def conv2d_grad_kernel(layer: ConvLayer, x: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
+    """Each tap gathers the product of its cells and the output's gradients over all images and pixels."""
+    padded, grads = _padded(layer, x), grad_output.astype(np.float64)
+    grad_kernel = np.zeros(layer.kernel_shape)
+    for tap, channels, filters in _taps_and_groups(layer):
+        cells = padded[_cells(layer, tap)][..., channels]
+        grad_kernel[tap][:, filters] = np.tensordot(cells, grads[..., filters], axes=([0, 1, 2], [0, 1, 2]))
+    return grad_kernel
+
+
+def _taps_and_groups(layer: ConvLayer) -> list[tuple[tuple[int, int], slice, slice]]:
+    inputs, outputs = layer.x_shape[3] // layer.groups, layer.filters // layer.groups
+    groups = [
+        (slice(g * inputs, (g + 1) * inputs), slice(g * outputs, (g + 1) * outputs)) for g in range(layer.groups)
+    ]
+    return [(tap, *group) for tap in np.ndindex(*layer.window) for group in groups]
+
+
+def _pads(layer: ConvLayer) -> tuple[tuple[int, int], tuple[int, int]]:
+    pads = layer.padding if isinstance(layer.padding, str) else tuple((pad, pad) for pad in layer.padding)
+    return resolve_padding(pads, layer.x_shape[1:3], layer.window, layer.strides, layer.dilation)
+
+
+def _padded_shape(layer: ConvLayer) -> tuple[int, ...]:
+    n, h, w, channels = layer.x_shape
+    vertical, horizontal = _pads(layer)
+    return n, h + sum(vertical), w + sum(horizontal), channels
+
+
+def _interior(layer: ConvLayer) -> tuple[slice, ...]:
+    (top, _), (left, _) = _pads(layer)
+    return slice(None), slice(top, top + layer.x_shape[1]), slice(left, left + layer.x_shape[2])
+
+
+def _padded(layer: ConvLayer, x: np.ndarray) -> np.ndarray:
+    padded = np.zeros(_padded_shape(layer))
+    padded[_interior(layer)] = x
+    return padded
+
+
+def _cells(layer: ConvLayer, tap: tuple[int, int]) -> tuple[slice, ...]:
+    """The padded cells that this tap meets, one for each output pixel."""
+    rows, cols = (
+        slice(tap[axis] * layer.dilation[axis],
+              tap[axis] * layer.dilation[axis] + (layer.output_hw[axis] - 1) * layer.strides[axis] + 1,
+              layer.strides[axis])
+        for axis in (0, 1)
+    )  # fmt: skip
+    return slice(None), rows, cols

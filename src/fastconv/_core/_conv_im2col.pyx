@@ -1,0 +1,88 @@
+"""The explicit patch matrix and its adjoint: rows are output pixels, columns (kh, kw, c).
+
+(K. Chellapilla, S. Puri, P. Simard: High performance convolutional neural networks for document processing, 2006.)
+"""
+
+from cython.parallel cimport prange
+from libc.string cimport memcpy, memset
+
+from ._runtime cimport address, team_size
+
+cdef struct patches:
+    Py_ssize_t ih, iw, c, oh, ow, kh, kw, sh, sw, dh, dw, top, left
+
+
+cdef patches make_patches(tuple image, tuple grid, tuple window, tuple strides, tuple dilation, tuple origin):
+    cdef patches p
+    p.ih, p.iw, p.c = image
+    p.oh, p.ow = grid
+    p.kh, p.kw = window
+    p.sh, p.sw = strides
+    p.dh, p.dw = dilation
+    p.top, p.left = origin
+    return p
+
+
+def im2col(x, cols, *, int itemsize, Py_ssize_t n, tuple image, tuple grid, tuple window, tuple strides,
+           tuple dilation, tuple origin):
+    """x (n, ih, iw, c) -> cols (n*oh*ow, kh*kw*c), zeros for padding. image: (ih, iw, c); origin: pads (top, left)."""
+    cdef patches p = make_patches(image, grid, window, strides, dilation, origin)
+    cdef const char *source = <const char *> address(x, False)
+    cdef char *to = <char *> address(cols, True)
+    cdef Py_ssize_t row, rows = n * p.oh
+    cdef int team = team_size(<double> rows * p.ow * p.kh * p.kw * p.c * 4)
+    for row in prange(rows, nogil=True, schedule="static", num_threads=team):
+        im2col_row(&p, source, to, row // p.oh, row % p.oh, itemsize)
+
+
+cdef void im2col_row(const patches *p, const char *x, char *cols, Py_ssize_t img, Py_ssize_t oh,
+                     int itemsize) noexcept nogil:
+    cdef Py_ssize_t q, i, j, row, col, cell = p.c * itemsize
+    cdef const char *image = x + img * p.ih * p.iw * cell
+    cdef char *to = cols + (img * p.oh + oh) * p.ow * p.kh * p.kw * cell
+    for q in range(p.ow):
+        for i in range(p.kh):
+            row = oh * p.sh - p.top + i * p.dh
+            for j in range(p.kw):
+                col = q * p.sw - p.left + j * p.dw
+                if 0 <= row < p.ih and 0 <= col < p.iw:
+                    memcpy(to, image + (row * p.iw + col) * cell, cell)
+                else:
+                    memset(to, 0, cell)
+                to += cell
+
+
+ctypedef fused real:
+    float
+    double
+
+
+def col2im(const real[::1] cols not None, real[::1] out not None, *, Py_ssize_t n, tuple image, tuple grid,
+           tuple window, tuple strides, tuple dilation, tuple origin):
+    """The adjoint of im2col: cols (n*oh*ow * kh*kw*c) are added into out (n * ih*iw*c), image by image."""
+    cdef patches p = make_patches(image, grid, window, strides, dilation, origin)
+    cdef Py_ssize_t img
+    if out.shape[0] == 0:
+        return
+    cdef const real *source = &cols[0] if cols.shape[0] else NULL
+    cdef real *to = &out[0]
+    cdef int team = team_size(<double> n * p.oh * p.ow * p.kh * p.kw * p.c * 4)
+    for img in prange(n, nogil=True, schedule="static", num_threads=team):
+        col2im_image(&p, source + img * p.oh * p.ow * p.kh * p.kw * p.c, to + img * p.ih * p.iw * p.c)
+
+
+cdef void col2im_image(const patches *p, const real *cols, real *image) noexcept nogil:
+    cdef Py_ssize_t oh, q, i, j, ch, row, col
+    cdef real *to
+    memset(image, 0, p.ih * p.iw * p.c * sizeof(real))
+    for oh in range(p.oh):
+        for q in range(p.ow):
+            for i in range(p.kh):
+                row = oh * p.sh - p.top + i * p.dh
+                for j in range(p.kw):
+                    col = q * p.sw - p.left + j * p.dw
+                    if 0 <= row < p.ih and 0 <= col < p.iw:
+                        to = image + (row * p.iw + col) * p.c
+                        for ch in range(p.c):
+                            to[ch] += cols[ch]
+                    cols += p.c

@@ -1,0 +1,139 @@
+"""Max and average pooling and their gradients: one task per output row, lanes over channels."""
+
+from cython.parallel cimport prange
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+from ._runtime cimport active_kernels, address, allocate, ceil_div, clip, team_size
+from .kernels cimport fc_kernels, fc_pool_row
+
+cdef enum:
+    CHANNELS = 64                    # of one gradient task: whole cache lines, so that no two threads share one
+
+cdef struct pool:
+    const fc_kernels *k
+    Py_ssize_t n, ih, iw, c, oh, ow, kh, kw, sh, sw, top, left
+    Py_ssize_t window_cells
+    const Py_ssize_t *col_first
+    const Py_ssize_t *col_last
+    char *x                          # the image or its gradient
+    char *y                          # the output or its gradient
+    char *indices
+
+
+cdef Py_ssize_t *make_columns(pool *p) except NULL:
+    """The window's real columns for every output column: first.., last.. in one array that the caller frees."""
+    cdef Py_ssize_t *columns = <Py_ssize_t *> allocate(2 * p.ow, sizeof(Py_ssize_t))
+    cdef Py_ssize_t q
+    for q in range(p.ow):
+        columns[q] = clip(q * p.sw - p.left, 0, p.iw)
+        columns[p.ow + q] = clip(q * p.sw - p.left + p.kw, 0, p.iw)
+    p.col_first, p.col_last = columns, columns + p.ow
+    return columns
+
+
+cdef pool make_pool(int itemsize, tuple image, tuple grid, tuple window, tuple strides, tuple origin,
+                    Py_ssize_t window_cells):
+    cdef pool p
+    p.k = active_kernels(itemsize)
+    p.n, p.ih, p.iw, p.c = image
+    p.oh, p.ow = grid
+    p.kh, p.kw = window
+    p.sh, p.sw = strides
+    p.top, p.left = origin
+    p.window_cells = window_cells
+    p.indices = NULL
+    return p
+
+
+cdef double pool_work(const pool *p) noexcept:
+    return <double> p.n * p.oh * p.ow * p.c * p.kh * p.kw * 2
+
+
+def pool2d(x, y, indices, *, int itemsize, tuple image, tuple grid, tuple window, tuple strides, tuple origin,
+           bint is_max, Py_ssize_t window_cells=0):
+    """x (n, ih, iw, c) -> y, and for max the indices unless None, (n, oh, ow, c). origin: pads (top, left)."""
+    cdef pool p = make_pool(itemsize, image, grid, window, strides, origin, window_cells)
+    cdef Py_ssize_t row, rows = p.n * p.oh
+    cdef int team = team_size(pool_work(&p))
+    p.x, p.y = <char *> address(x, False), <char *> address(y, True)
+    if indices is not None:
+        p.indices = <char *> address(indices, True)
+    cdef Py_ssize_t *columns = make_columns(&p)
+    for row in prange(rows, nogil=True, schedule="static", num_threads=team):
+        pool_row(&p, row // p.oh, row % p.oh, is_max)
+    free(columns)
+
+
+cdef fc_pool_row row_args(const pool *p, Py_ssize_t img, Py_ssize_t row) noexcept nogil:
+    cdef fc_pool_row r
+    cdef Py_ssize_t to = (img * p.oh + row) * p.ow * p.c * p.k.itemsize
+    r.x = p.x + img * p.ih * p.iw * p.c * p.k.itemsize
+    r.y = p.y + to
+    r.indices = NULL if p.indices == NULL else p.indices + to      # an index is as wide as an element
+    r.iw, r.c, r.ow = p.iw, p.c, p.ow
+    r.row_first = clip(row * p.sh - p.top, 0, p.ih)
+    r.row_last = clip(row * p.sh - p.top + p.kh, 0, p.ih)
+    r.col_first, r.col_last = p.col_first, p.col_last
+    r.window_cells = p.window_cells
+    return r
+
+
+cdef void pool_row(const pool *p, Py_ssize_t img, Py_ssize_t row, bint is_max) noexcept nogil:
+    cdef fc_pool_row r = row_args(p, img, row)
+    if is_max:
+        p.k.max_pool_row(&r)
+    else:
+        p.k.avg_pool_row(&r)
+
+
+def avg_pool2d_grad(grad_output, out, *, int itemsize, tuple image, tuple grid, tuple window, tuple strides,
+                    tuple origin, Py_ssize_t window_cells=0):
+    """The adjoint of average pooling: grad_output (n, oh, ow, c) -> out (n, ih, iw, c)."""
+    cdef pool p = make_pool(itemsize, image, grid, window, strides, origin, window_cells)
+    cdef Py_ssize_t task, slices = ceil_div(p.c, CHANNELS)
+    cdef Py_ssize_t tasks = p.n * slices
+    cdef int team = team_size(pool_work(&p))
+    p.x, p.y = <char *> address(out, True), <char *> address(grad_output, False)
+    cdef Py_ssize_t *columns = make_columns(&p)
+    memset(p.x, 0, p.n * p.ih * p.iw * p.c * itemsize)
+    for task in prange(tasks, nogil=True, schedule="static", num_threads=team):
+        avg_grad_image(&p, task // slices, task % slices * CHANNELS)
+    free(columns)
+
+
+cdef void avg_grad_image(const pool *p, Py_ssize_t img, Py_ssize_t c_first) noexcept nogil:
+    cdef Py_ssize_t row
+    cdef fc_pool_row r
+    for row in range(p.oh):
+        r = row_args(p, img, row)
+        p.k.avg_pool_grad_row(&r, p.x + img * p.ih * p.iw * p.c * p.k.itemsize, c_first, min(CHANNELS, p.c - c_first))
+
+
+def max_pool2d_grad(grad_output, indices, out, *, int itemsize, Py_ssize_t n, Py_ssize_t in_pixels,
+                    Py_ssize_t out_pixels, Py_ssize_t c):
+    """The adjoint of max pooling: adds each gradient to the cell that won; indices are already checked."""
+    cdef const fc_kernels *k = active_kernels(itemsize)
+    cdef const char *grads = <const char *> address(grad_output, False)
+    cdef const char *winners = <const char *> address(indices, False)
+    cdef char *to = <char *> address(out, True)
+    cdef Py_ssize_t task, img, slices = ceil_div(c, CHANNELS)
+    cdef Py_ssize_t tasks = n * slices
+    cdef int team = team_size(<double> n * (in_pixels + out_pixels) * c * 4)
+    for task in prange(tasks, nogil=True, schedule="static", num_threads=team):
+        max_grad_image(k, to, grads, winners, task // slices, in_pixels, out_pixels, c, task % slices * CHANNELS)
+
+
+cdef void max_grad_image(const fc_kernels *k, char *to, const char *grads, const char *winners, Py_ssize_t img,
+                         Py_ssize_t in_pixels, Py_ssize_t out_pixels, Py_ssize_t c,
+                         Py_ssize_t c_first) noexcept nogil:
+    """One image's slice of channels: zeros, then the scatter."""
+    cdef Py_ssize_t pixel, count = min(CHANNELS, c - c_first), itemsize = k.itemsize
+    cdef char *image = to + img * in_pixels * c * itemsize
+    cdef Py_ssize_t at = img * out_pixels * c * itemsize
+    if count == c:
+        memset(image, 0, in_pixels * c * itemsize)
+    else:
+        for pixel in range(in_pixels):
+            memset(image + (pixel * c + c_first) * itemsize, 0, count * itemsize)
+    k.max_pool_grad(image, grads + at, winners + at, out_pixels, c, c_first, count)

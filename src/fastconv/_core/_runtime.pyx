@@ -1,0 +1,134 @@
+"""What every kernel call needs: the kernel table in force, the number of threads, addresses and scratch memory."""
+
+from array import array
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdlib cimport malloc
+from libc.time cimport clock, clock_t, CLOCKS_PER_SEC
+from .kernels cimport FC_PEAK_FMAS, fc_compiler, fc_find_isa, fc_kernels
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    #define FC_OPENMP _OPENMP
+    static int fc_team_limit(void) { return omp_get_max_threads(); }
+    #else
+    #define FC_OPENMP 0
+    static int fc_team_limit(void) { return 1; }
+    #endif
+    """
+    int FC_OPENMP
+    int fc_team_limit() noexcept nogil
+
+# Best first; the import takes the first that the CPU can run.
+ISAS = ("avx512", "avx2", "neon", "baseline")
+OPENMP_VERSION = FC_OPENMP
+
+# Multiply-adds below which a second thread costs more than it brings: waking a sleeping team takes 5 to 50 us, and
+# one core does 30,000 to 130,000 multiply-adds a microsecond (benchmarks/compare.py, layers of one image).
+cdef double SERIAL_WORK = 1e6
+SERIAL_WORK_LIMIT = SERIAL_WORK
+
+cdef const fc_kernels *const *tables = NULL
+cdef int threads = 1
+cdef int initial_limit = fc_team_limit()
+cdef bint team_used = False
+cdef bint forked = False
+
+
+def available_isas():
+    """Instruction sets that were compiled in and that this CPU can run, best first."""
+    return tuple(isa for isa in ISAS if fc_find_isa(isa.encode()) != NULL)
+
+
+def set_isa(str isa not None):
+    """Use another instruction set's kernels. The name is already checked by fastconv._config."""
+    global tables
+    tables = fc_find_isa(isa.encode())
+
+
+def get_isa():
+    return tables[0].isa.decode()
+
+
+def set_num_threads(int count):
+    global threads
+    threads = count
+
+
+def get_num_threads():
+    """Threads that a large call uses now: the setting, under whatever limit threadpoolctl or OpenMP imposes."""
+    return allowed_threads()
+
+
+def compiler():
+    return fc_compiler().decode()
+
+
+def after_fork_in_child():
+    """libgomp's team does not survive a fork and would be waited for without end: the child goes on alone."""
+    global forked
+    forked = team_used
+
+
+def vector_lanes(int itemsize):
+    return tables[itemsize == 8].lanes
+
+
+def measure_peak(int itemsize, Py_ssize_t rounds=1_000_000):
+    """GFLOP/s of one thread that multiplies and adds in registers only."""
+    cdef const fc_kernels *kernels = active_kernels(itemsize)
+    cdef clock_t start = clock()
+    cdef double total = kernels.peak(rounds)
+    cdef double seconds = max(<double> (clock() - start), 1.0) / CLOCKS_PER_SEC
+    # `total` is used, so that no compiler drops the loop.
+    return 2e-9 * FC_PEAK_FMAS * kernels.lanes * rounds / seconds if total == total else 0.0
+
+
+cdef const fc_kernels *active_kernels(int itemsize):
+    return tables[itemsize == 8]
+
+
+cdef int allowed_threads() noexcept:
+    """The setting, or less: a limit set after the import (threadpoolctl, omp_set_num_threads) holds."""
+    cdef int limit = fc_team_limit()
+    if forked or FC_OPENMP == 0:
+        return 1
+    return limit if limit != initial_limit and limit < threads else threads
+
+
+cdef int team_size(double work) noexcept:
+    """Threads for `work` multiply-adds."""
+    global team_used
+    cdef int count = allowed_threads() if work >= SERIAL_WORK else 1
+    if count > 1:
+        team_used = True
+    return count
+
+
+cdef void *address(object source, bint writable) except? NULL:
+    """First element of a C-contiguous array; the caller holds the array for as long as it uses the address."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(source, &view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
+    cdef void *first = view.buf
+    PyBuffer_Release(&view)
+    return first
+
+
+cdef char *allocate(Py_ssize_t count, Py_ssize_t itemsize) except NULL:
+    """Scratch for `count` elements, to be freed by the caller."""
+    cdef char *memory
+    if count > (<Py_ssize_t> 1 << 60) // itemsize:
+        raise MemoryError("fastconv: the scratch memory for this problem does not fit the address space.")
+    memory = <char *> malloc(max(count, 1) * itemsize)
+    if memory == NULL:
+        raise MemoryError(f"fastconv: no memory for {count * itemsize} bytes of scratch.")
+    return memory
+
+
+cdef const Py_ssize_t *keep(list kept, values) except NULL:
+    """The integers `values` as a C array that lives as long as the list `kept` does."""
+    cdef Py_ssize_t[::1] view = array("q", list(values) or [0])
+    kept.append(view)
+    return &view[0]

@@ -1,0 +1,88 @@
+/* One pass over arrays of `count` elements: activations and the optimisers' updates. Plain loops that the compiler
+ * turns into vectors; arrays do not overlap unless a comment says so. */
+
+/* y may be x. NaN stays NaN: the comparison is false for it. */
+static void FN(relu)(void *y_, const void *x_, ptrdiff_t count) {
+    FC_REAL *y = (FC_REAL *)y_;
+    const FC_REAL *x = (const FC_REAL *)x_;
+    ptrdiff_t i = 0;
+    for (; i + LANES <= count; i += LANES) FN(store)(y + i, FN(relu_vec)(FN(load)(x + i)));
+    for (; i < count; i++) y[i] = x[i] < 0 ? 0 : x[i];
+}
+
+/* gx = grad where relu's output y is not 0, else 0. gx may be grad. A NaN in y passes the gradient. */
+static void FN(relu_grad)(void *gx_, const void *grad_, const void *y_, ptrdiff_t count) {
+    FC_REAL *gx = (FC_REAL *)gx_;
+    const FC_REAL *grad = (const FC_REAL *)grad_, *y = (const FC_REAL *)y_;
+    ptrdiff_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        const ivec off = FN(load)(y + i) == (vec){0};
+        FN(store)(gx + i, (vec)((ivec)FN(load)(grad + i) & ~off));
+    }
+    for (; i < count; i++) gx[i] = y[i] == 0 ? 0 : grad[i];
+}
+
+/* Keras's SGD. Without momentum: w -= rate*g. With: velocity = momentum*velocity - rate*g; w += velocity, or for
+ * Nesterov w += momentum*velocity - rate*g. */
+static void FN(sgd)(void *w_, const void *g_, void *velocity_, ptrdiff_t count, double rate_, double momentum_,
+                    int nesterov) {
+    FC_REAL *restrict w = (FC_REAL *)w_, *restrict velocity = (FC_REAL *)velocity_;
+    const FC_REAL *restrict g = (const FC_REAL *)g_;
+    const FC_REAL rate = (FC_REAL)rate_, momentum = (FC_REAL)momentum_;
+    if (!velocity) {
+        for (ptrdiff_t i = 0; i < count; i++) w[i] -= rate * g[i];
+    } else if (nesterov) {
+        for (ptrdiff_t i = 0; i < count; i++) {
+            velocity[i] = momentum * velocity[i] - rate * g[i];
+            w[i] += momentum * velocity[i] - rate * g[i];
+        }
+    } else {
+        for (ptrdiff_t i = 0; i < count; i++) {
+            velocity[i] = momentum * velocity[i] - rate * g[i];
+            w[i] += velocity[i];
+        }
+    }
+}
+
+/* Adam (arXiv:1412.6980, end of section 2: the bias corrections are in alpha).
+ * m += (g - m)*(1 - beta1); v += (g*g - v)*(1 - beta2); w -= alpha * m / (sqrt(v) + epsilon). */
+static void FN(adam)(void *w_, const void *g_, void *m_, void *v_, ptrdiff_t count, double alpha_, double beta1,
+                     double beta2, double epsilon_) {
+    FC_REAL *restrict w = (FC_REAL *)w_, *restrict m = (FC_REAL *)m_, *restrict v = (FC_REAL *)v_;
+    const FC_REAL *restrict g = (const FC_REAL *)g_;
+    const FC_REAL alpha = (FC_REAL)alpha_, keep1 = (FC_REAL)(1 - beta1), keep2 = (FC_REAL)(1 - beta2);
+    const FC_REAL epsilon = (FC_REAL)epsilon_;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        m[i] += (g[i] - m[i]) * keep1;
+        v[i] += (g[i] * g[i] - v[i]) * keep2;
+        w[i] -= alpha * m[i] / (FC_SQRT(v[i]) + epsilon);
+    }
+}
+
+/* RMSprop without momentum (Hinton's lecture 6e; Keras): v = rho*v + (1 - rho)*g*g; w -= rate*g / sqrt(v + epsilon). */
+static void FN(rmsprop)(void *w_, const void *g_, void *v_, ptrdiff_t count, double rate_, double rho_,
+                        double epsilon_) {
+    FC_REAL *restrict w = (FC_REAL *)w_, *restrict v = (FC_REAL *)v_;
+    const FC_REAL *restrict g = (const FC_REAL *)g_;
+    const FC_REAL rate = (FC_REAL)rate_, rho = (FC_REAL)rho_, rest = (FC_REAL)(1 - rho_), epsilon = (FC_REAL)epsilon_;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        v[i] = rho * v[i] + rest * g[i] * g[i];
+        w[i] -= rate * g[i] / FC_SQRT(v[i] + epsilon);
+    }
+}
+
+/* FC_PEAK_FMAS independent chains of multiply-adds that never leave the registers: the FMA peak to measure against. */
+static double FN(peak)(ptrdiff_t rounds) {
+    vec acc[FC_PEAK_FMAS];
+    vec factor = FN(splat)((FC_REAL)0.999999), term = FN(splat)((FC_REAL)1e-6);
+    FC_UNROLL
+    for (int i = 0; i < FC_PEAK_FMAS; i++) acc[i] = FN(splat)((FC_REAL)i);
+    for (ptrdiff_t k = 0; k < rounds; k++) {
+        FC_UNROLL
+        for (int i = 0; i < FC_PEAK_FMAS; i++) acc[i] = acc[i] * factor + term;
+    }
+    vec total = {0};
+    FC_UNROLL
+    for (int i = 0; i < FC_PEAK_FMAS; i++) total += acc[i];
+    return (double)total[0];
+}

@@ -1,0 +1,124 @@
+/* The table of micro-kernels and each one's contract.
+ *
+ * One source text (the *-inl.h files) is compiled once per instruction set and element type; each result is one
+ * `fc_kernels` table. Loops over images, rows and blocks, threads and memory are the callers' business (Cython).
+ * All sizes, strides and offsets count ELEMENTS, never bytes. Pointers are `void` because one signature serves
+ * float and double; each table's functions read them as its own type.
+ */
+#ifndef FC_KERNELS_H
+#define FC_KERNELS_H
+
+#include <stddef.h>
+
+enum { FC_NV_MAX = 4 };  /* widest tile, in vectors of columns */
+enum { FC_MR_MAX = 10 }; /* tallest tile, in rows */
+
+enum fc_activation { FC_LINEAR = 0, FC_RELU = 1 };
+
+/* One register tile of a batch-reduced matrix product (arXiv:1906.06440, section 2): mr rows, nv*lanes columns.
+ *
+ *   c[c_off[i] + j]  =  act( init(i, j)  +  sum over s < n_segs, k < seg_len[s] of
+ *                            a[a_off[i] + seg_a[s] + k*a_step] * b[(seg_k[s] + k)*b_step + j] )
+ *
+ * with init = c[...] itself if accumulate, else bias[j] if bias, else 0. The terms of one output are added in the
+ * order of (s, k), one multiply-add each, whatever mr, nv or the neighbours are: so an output's bits do not depend on
+ * how the work was cut into tiles, blocks or threads.
+ *
+ *   use            rows i are        columns j are     segments are             k runs over
+ *   forward        output pixels     output channels   kernel rows or taps      (kw, ic) of a kernel row
+ *   grad_input     input pixels      input channels    taps, rotated            (kw, oc)
+ *   grad_kernel    (kh, kw, ic)      output channels   rows of grad_output      the pixels of a row
+ *   dense          images            units             one                      inputs
+ *
+ *   b, packed:    k = 0   | b[0] b[1] ... b[nv*lanes - 1] |     b_step = nv*lanes, so a panel is one run of memory;
+ *                 k = 1   | ...                           |     columns behind the last channel are zero.
+ *
+ * b:  nv*lanes columns are read at every k.
+ * c:  only n columns are written, 1 <= n <= nv*lanes. The first whole_rows rows may also write the columns from n to
+ *     nv*lanes: the caller promises that those cells are written again later (few output channels, pixels side by
+ *     side, in ascending order).
+ * bias: nv*lanes readable values, or NULL.
+ */
+typedef struct fc_tile {
+    ptrdiff_t mr;                              /* rows, 1..kernels->mr[nv - 1] */
+    ptrdiff_t n;                               /* columns to store */
+    ptrdiff_t whole_rows;
+    const void *a;
+    const ptrdiff_t *a_off;
+    ptrdiff_t a_step;
+    const void *b;
+    ptrdiff_t b_step;
+    const ptrdiff_t *seg_a, *seg_k, *seg_len;
+    ptrdiff_t n_segs;
+    void *c;
+    const ptrdiff_t *c_off;
+    const void *bias;
+    int accumulate, activation;
+} fc_tile;
+
+/* One row of output pixels of a pooling window that slides over (ih, iw, c).
+ *   col_first[q], col_last[q]   the window's real columns for output pixel q: first <= column < last
+ *   row_first, row_last         its real rows, common to the whole output row
+ * Only real cells take part (padding is never picked). x points at the image's cell (0, 0), y and indices at the
+ * output row's first pixel. Every window has a real cell. Max: on ties the first
+ * cell in row-major order wins, the first NaN wins over everything; its index is row*iw + column.
+ */
+typedef struct fc_pool_row {
+    const void *x;
+    void *y;
+    void *indices;                             /* max only: int32 (float) or int64 (double), or NULL */
+    ptrdiff_t iw, c, ow;
+    ptrdiff_t row_first, row_last;
+    const ptrdiff_t *col_first, *col_last;
+    ptrdiff_t window_cells;                    /* average's divisor where padding counts; 0: the real cells */
+} fc_pool_row;
+
+typedef struct fc_kernels {
+    const char *isa;
+    ptrdiff_t itemsize;                        /* of an element, in bytes: 4 or 8 */
+    ptrdiff_t lanes;                           /* elements of a vector */
+    ptrdiff_t nv_max;                          /* tiles exist for 1..nv_max vectors of columns */
+    ptrdiff_t mr[FC_NV_MAX];                   /* tallest tile for that many vectors */
+    void (*tile[FC_NV_MAX])(const fc_tile *);
+
+    /* dst[k*width + j] = src[k*k_stride + j*j_stride] for k < k_count, j < n; 0 for n <= j < width, where width is
+     * n rounded up to whole vectors. */
+    void (*pack)(void *dst, ptrdiff_t width, const void *src, ptrdiff_t k_count, ptrdiff_t k_stride, ptrdiff_t n,
+                 ptrdiff_t j_stride);
+    /* 1 if none of count values is inf or nan. */
+    int (*finite)(const void *src, ptrdiff_t count);
+
+    /* dst[j] (+)= sum over p < rows of src[p*stride + j], j < n, in the order of p. */
+    void (*sum_rows)(void *dst, const void *src, ptrdiff_t rows, ptrdiff_t stride, ptrdiff_t n, int accumulate);
+
+    void (*max_pool_row)(const fc_pool_row *);
+    void (*avg_pool_row)(const fc_pool_row *);
+    /* The adjoints add into gx, the image's gradient (y is read as the row of grad_output, x is not read). */
+    void (*avg_pool_grad_row)(const fc_pool_row *, void *gx, ptrdiff_t c_first, ptrdiff_t c_count);
+    /* gx[index[i]*c + channel(i)] += grad[i], i over count pixels of channels c_first.. */
+    void (*max_pool_grad)(void *gx, const void *grad, const void *indices, ptrdiff_t pixels, ptrdiff_t c,
+                          ptrdiff_t c_first, ptrdiff_t c_count);
+    void (*relu)(void *y, const void *x, ptrdiff_t count);
+    void (*relu_grad)(void *gx, const void *grad, const void *y, ptrdiff_t count);
+
+    /* One pass over a parameter each; formulas in elementwise-inl.h. */
+    void (*sgd)(void *w, const void *g, void *velocity, ptrdiff_t count, double rate, double momentum, int nesterov);
+    void (*adam)(void *w, const void *g, void *m, void *v, ptrdiff_t count, double alpha, double beta1, double beta2,
+                 double epsilon);
+    void (*rmsprop)(void *w, const void *g, void *v, ptrdiff_t count, double rate, double rho, double epsilon);
+
+    /* Register-only multiply-adds, rounds * FC_PEAK_FMAS vectors: the machine's measured peak. */
+    double (*peak)(ptrdiff_t rounds);
+} fc_kernels;
+
+enum { FC_PEAK_FMAS = 12 };
+
+/* fc_kernels__<isa>[0] is float, [1] is double. */
+extern const fc_kernels *const fc_kernels__baseline[2], *const fc_kernels__avx2[2], *const fc_kernels__avx512[2],
+    *const fc_kernels__neon[2];
+
+/* cpu.c: the tables by name if this CPU and operating system can run them, else NULL. */
+const fc_kernels *const *fc_find_isa(const char *isa);
+const char *fc_compiler(void);
+
+#endif

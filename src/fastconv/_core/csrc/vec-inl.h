@@ -1,0 +1,54 @@
+/* Vectors of FC_REAL, FC_VECTOR_BYTES wide, for one instruction set. Included once per element type. */
+
+#define FC_CAT_(a, b) a##_##b
+#define FC_CAT(a, b) FC_CAT_(a, b)
+#define FN(name) FC_CAT(name, FC_SUFFIX)
+
+#define vec FN(vec)
+#define ivec FN(ivec)
+#define uvec FN(uvec)
+#define LANES ((ptrdiff_t)(FC_VECTOR_BYTES / sizeof(FC_REAL)))
+
+typedef FC_REAL vec __attribute__((vector_size(FC_VECTOR_BYTES)));
+typedef FC_INT ivec __attribute__((vector_size(FC_VECTOR_BYTES)));
+/* The same in memory: any alignment an element may have, and aliasing like char. */
+typedef FC_REAL uvec __attribute__((vector_size(FC_VECTOR_BYTES), aligned(sizeof(FC_REAL)), may_alias));
+
+static FC_INLINE vec FN(load)(const FC_REAL *p) { return *(const uvec *)p; }
+static FC_INLINE void FN(store)(FC_REAL *p, vec v) { *(uvec *)p = v; }
+static FC_INLINE vec FN(splat)(FC_REAL s) { return s - (vec){0}; }
+
+/* The first n < LANES lanes: masked where masks are cheap (AVX-512), elsewhere in pieces of halving size, because
+ * masked stores are microcoded on several AVX2 CPUs. */
+#ifdef FC_MASK_STORE
+static FC_INLINE void FN(store_n)(FC_REAL *p, vec v, ptrdiff_t n) { FC_MASK_STORE(p, (1u << n) - 1u, v); }
+static FC_INLINE vec FN(load_n)(const FC_REAL *p, ptrdiff_t n) { return FC_MASK_LOAD((1u << n) - 1u, p); }
+#else
+static FC_INLINE void FN(store_n)(FC_REAL *p, vec v, ptrdiff_t n) {
+    FC_REAL lanes[FC_VECTOR_BYTES / sizeof(FC_REAL)];
+    FN(store)(lanes, v);
+    ptrdiff_t at = 0;
+    for (ptrdiff_t piece = LANES / 2; piece > 0; piece /= 2)
+        if (n & piece) {
+            memcpy(p + at, lanes + at, (size_t)piece * sizeof(FC_REAL));
+            at += piece;
+        }
+}
+
+static FC_INLINE vec FN(load_n)(const FC_REAL *p, ptrdiff_t n) {
+    FC_REAL lanes[FC_VECTOR_BYTES / sizeof(FC_REAL)] = {0};
+    ptrdiff_t at = 0;
+    for (ptrdiff_t piece = LANES / 2; piece > 0; piece /= 2)
+        if (n & piece) {
+            memcpy(lanes + at, p + at, (size_t)piece * sizeof(FC_REAL));
+            at += piece;
+        }
+    return FN(load)(lanes);
+}
+#endif
+
+/* mask ? a : b, lane by lane; mask comes from a comparison. */
+static FC_INLINE vec FN(select)(ivec mask, vec a, vec b) { return (vec)(((ivec)a & mask) | ((ivec)b & ~mask)); }
+
+/* max(v, 0) that keeps a NaN: a comparison with NaN is false, so the lane stays. */
+static FC_INLINE vec FN(relu_vec)(vec v) { return (vec)((ivec)v & ~(ivec)(v < (vec){0})); }

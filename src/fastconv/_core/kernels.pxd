@@ -1,0 +1,69 @@
+"""The one place where C is declared. Contracts: csrc/fc_kernels.h."""
+
+cdef extern from "fc_kernels.h" nogil:
+    enum:
+        FC_NV_MAX
+        FC_MR_MAX
+        FC_LINEAR
+        FC_RELU
+        FC_PEAK_FMAS
+
+    ctypedef struct fc_tile:
+        Py_ssize_t mr
+        Py_ssize_t n
+        Py_ssize_t whole_rows
+        const void *a
+        const Py_ssize_t *a_off
+        Py_ssize_t a_step
+        const void *b
+        Py_ssize_t b_step
+        const Py_ssize_t *seg_a
+        const Py_ssize_t *seg_k
+        const Py_ssize_t *seg_len
+        Py_ssize_t n_segs
+        void *c
+        const Py_ssize_t *c_off
+        const void *bias
+        int accumulate
+        int activation
+
+    ctypedef struct fc_pool_row:
+        const void *x
+        void *y
+        void *indices
+        Py_ssize_t iw, c, ow
+        Py_ssize_t row_first, row_last
+        const Py_ssize_t *col_first
+        const Py_ssize_t *col_last
+        Py_ssize_t window_cells
+
+    ctypedef struct fc_kernels:
+        const char *isa
+        Py_ssize_t itemsize
+        Py_ssize_t lanes
+        Py_ssize_t nv_max
+        Py_ssize_t *mr
+        void (**tile)(const fc_tile *) noexcept nogil
+        void (*pack)(void *dst, Py_ssize_t width, const void *src, Py_ssize_t k_count, Py_ssize_t k_stride,
+                     Py_ssize_t n, Py_ssize_t j_stride) noexcept nogil
+        int (*finite)(const void *src, Py_ssize_t count) noexcept nogil
+        void (*sum_rows)(void *dst, const void *src, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t n,
+                         int accumulate) noexcept nogil
+        void (*max_pool_row)(const fc_pool_row *) noexcept nogil
+        void (*avg_pool_row)(const fc_pool_row *) noexcept nogil
+        void (*avg_pool_grad_row)(const fc_pool_row *, void *gx, Py_ssize_t c_first,
+                                  Py_ssize_t c_count) noexcept nogil
+        void (*max_pool_grad)(void *gx, const void *grad, const void *indices, Py_ssize_t pixels, Py_ssize_t c,
+                              Py_ssize_t c_first, Py_ssize_t c_count) noexcept nogil
+        void (*relu)(void *y, const void *x, Py_ssize_t count) noexcept nogil
+        void (*relu_grad)(void *gx, const void *grad, const void *y, Py_ssize_t count) noexcept nogil
+        void (*sgd)(void *w, const void *g, void *velocity, Py_ssize_t count, double rate, double momentum,
+                    int nesterov) noexcept nogil
+        void (*adam)(void *w, const void *g, void *m, void *v, Py_ssize_t count, double alpha, double beta1,
+                     double beta2, double epsilon) noexcept nogil
+        void (*rmsprop)(void *w, const void *g, void *v, Py_ssize_t count, double rate, double rho,
+                        double epsilon) noexcept nogil
+        double (*peak)(Py_ssize_t rounds) noexcept nogil
+
+    const fc_kernels *const *fc_find_isa(const char *isa)
+    const char *fc_compiler()

@@ -1,0 +1,45 @@
+"""Integer shape arithmetic: output sizes and padding. No arrays, no checks of user input, no imports."""
+
+from __future__ import annotations
+
+Pair = tuple[int, int]
+Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
+
+
+def effective_size(window: int, dilation: int) -> int:
+    """Cells that a dilated window spans: ``(window - 1) * dilation + 1``."""
+    return (window - 1) * dilation + 1
+
+
+def output_size(size: int, window: int, stride: int, dilation: int, before: int, after: int) -> int:
+    """Windows that fit: ``(size + before + after - effective) // stride + 1``, never below 0."""
+    room = size + before + after - effective_size(window, dilation)
+    return room // stride + 1 if room >= 0 else 0
+
+
+def same_padding(size: int, window: int, stride: int, dilation: int) -> Pair:
+    """TensorFlow's rule: ``out = ceil(size / stride)``; an odd total puts the extra cell behind."""
+    out = -(-size // stride)
+    total = max((out - 1) * stride + effective_size(window, dilation) - size, 0)
+    return total // 2, total - total // 2
+
+
+def resolve_padding(padding: str | Pads, size: Pair, window: Pair, strides: Pair, dilation: Pair) -> Pads:
+    """Turn ``"valid"``, ``"same"`` or explicit pads (already normalised) into ((top, bottom), (left, right))."""
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding == "same":
+        vertical, horizontal = (
+            same_padding(size[axis], window[axis], strides[axis], dilation[axis]) for axis in (0, 1)
+        )
+        return vertical, horizontal
+    assert not isinstance(padding, str)
+    return padding
+
+
+def output_hw(size: Pair, window: Pair, strides: Pair, dilation: Pair, pads: Pads) -> Pair:
+    """Output height and width of a window that slides over a padded image."""
+    return (
+        output_size(size[0], window[0], strides[0], dilation[0], *pads[0]),
+        output_size(size[1], window[1], strides[1], dilation[1], *pads[1]),
+    )

@@ -1,0 +1,5 @@
+"""Checks of user input. Every error that a user can meet is built here: what came, what was expected, how to fix it."""
+
+from .layers import *  # noqa: F403
+from .models import *  # noqa: F403
+from .ops import *  # noqa: F403

@@ -1,0 +1,267 @@
+"""Checks and errors of the functional API: arrays, options, shapes that must go together."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from .._shapes import Pads, Pair
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+DATA_FORMATS = ("channels_last", "channels_first")
+# Above this a size, a product of sizes or an offset no longer fits the kernels' signed 64-bit arithmetic.
+MAX_SIZE = 2**63 - 1
+
+
+def as_index(where: str, name: str, value: Any) -> int:
+    """``value`` as a Python int; bools, floats and strings are refused."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{where}: {name} must be an integer, received {value!r} of type bool.")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{where}: {name} must be an integer, received {value!r} of type {type(value).__name__}."
+        ) from None
+
+
+def as_pair(where: str, name: str, value: Any, minimum: int = 1) -> Pair:
+    """An int or a pair (h, w) of ints, each at least ``minimum``, as a pair."""
+    if type(value) is int and minimum <= value <= MAX_SIZE:
+        return value, value
+    if isinstance(value, (tuple, list, np.ndarray)):
+        if len(value) != 2:
+            raise ValueError(f"{where}: {name} must be an int or a pair (h, w), received {value!r}.")
+        pair = (as_index(where, name, value[0]), as_index(where, name, value[1]))
+    else:
+        single = as_index(where, name, value)
+        pair = (single, single)
+    if min(pair) < minimum or max(pair) > MAX_SIZE:
+        raise ValueError(f"{where}: {name} must be at least {minimum} and fit 64 bits, received {value!r}.")
+    return pair
+
+
+def as_padding(where: str, value: Any) -> str | Pads:
+    """``"valid"``, ``"same"``, or explicit pads as ((top, bottom), (left, right))."""
+    if isinstance(value, str):
+        if value.lower() in ("valid", "same"):
+            return value.lower()
+        raise ValueError(
+            f"{where}: padding must be 'valid', 'same', an int, a pair (ph, pw) or "
+            f"((top, bottom), (left, right)), received {value!r}."
+        )
+    if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], (tuple, list)):
+        return as_pair(where, "padding", value[0], 0), as_pair(where, "padding", value[1], 0)
+    vertical, horizontal = as_pair(where, "padding", value, 0)
+    return (vertical, vertical), (horizontal, horizontal)
+
+
+def as_choice(where: str, name: str, value: Any, choices: tuple[Any, ...]) -> Any:
+    """``value`` if it is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{where}: {name} must be one of {', '.join(map(repr, choices))}, received {value!r}.")
+    return value
+
+
+def as_array(where: str, name: str, value: Any) -> np.ndarray:
+    """``value`` as a NumPy array of float32 or float64 in native byte order; no copy where none is needed."""
+    if type(value) is not np.ndarray:
+        value = import_array(where, name, value)
+    if value.dtype in FLOATS:
+        return value
+    if value.dtype.newbyteorder("=") in FLOATS:
+        return value.astype(value.dtype.newbyteorder("="))
+    advice = ""
+    if value.dtype.kind in "biuf":
+        advice = f' Convert it first: {name}.astype("float32").'
+    elif value.dtype.kind == "c":
+        advice = f" Take its real and imaginary parts apart: {name}.real, {name}.imag."
+    raise TypeError(f"{where}: {name} must be float32 or float64, received {value.dtype}.{advice}")
+
+
+def import_array(where: str, name: str, value: Any) -> np.ndarray:
+    """Anything with ``__array__``, the buffer protocol or ``__dlpack__``, or a nested list, as an array."""
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return np.from_dlpack(value)
+    try:
+        return np.asarray(value)
+    except Exception as error:
+        raise TypeError(f"{where}: {name} must be an array, received {type(value).__name__} ({error}).") from error
+
+
+def check_ndim(where: str, name: str, array: np.ndarray, ndim: int, layout: str) -> None:
+    """Refuse an array with another number of axes than ``layout`` names."""
+    if array.ndim != ndim:
+        raise ValueError(
+            f"{where}: {name} must have {ndim} axes {layout}, received {name}.shape={array.shape}."
+            + (f" Add the batch axis: {name}[None]." if array.ndim == ndim - 1 else "")
+        )
+
+
+def as_arrays(where: str, **values: Any) -> list[np.ndarray]:
+    """Several arrays brought to their common type, float32 or float64 (numpy.result_type)."""
+    arrays = [as_array(where, name, value) for name, value in values.items()]
+    if any(array.dtype != arrays[0].dtype for array in arrays):
+        arrays = [array.astype(np.float64, copy=False) for array in arrays]
+    return arrays
+
+
+def conv_channels_error(
+    where: str,
+    x_shape: tuple[int, ...],
+    kernel_shape: tuple[int, ...],
+    groups: int,
+    channels: int,
+    data_format: str,
+) -> ValueError:
+    """Channels of image and kernel, filters and groups that do not go together."""
+    options = f", groups={groups}" if groups != 1 else ""
+    options += f", data_format={data_format!r}" if data_format != "channels_last" else ""
+    received = f"Received x.shape={x_shape}, kernel.shape={kernel_shape}{options}."
+    axis = 3 if data_format == "channels_last" else 1
+    expected = f"kernel must have shape (kh, kw, x.shape[{axis}] // groups, filters)."
+    if groups < 1 or channels < 1 or min(kernel_shape) < 1:
+        return ValueError(f"{where}: groups, channels and all sizes of the kernel must be at least 1. {received}")
+    if channels % groups or kernel_shape[3] % groups:
+        return ValueError(
+            f"{where}: groups={groups} must divide the {channels} input channels and the {kernel_shape[3]} filters. "
+            f"{received}"
+        )
+    return ValueError(
+        f"{where}: kernel expects {kernel_shape[2] * groups} input channels, x has {channels}. {received} {expected}"
+    )
+
+
+def window_error(where: str, size: Pair, window: Pair, dilation: Pair, pads: Pads) -> ValueError:
+    """A window that does not fit its image."""
+    spans = tuple((size - 1) * step + 1 for size, step in zip(window, dilation, strict=True))
+    dilated = f" dilated by {dilation}, which spans {spans}," if dilation != (1, 1) else ""
+    return ValueError(
+        f"{where}: the window {window}{dilated} does not fit the image of height and width {size} with padding {pads}: "
+        'the output would be empty. Use a smaller window, a larger image, or padding="same".'
+    )
+
+
+def algorithm_error(where: str, algorithm: str, demands: str) -> ValueError:
+    """An algorithm asked for by name that cannot run the problem."""
+    return ValueError(f'{where}: algorithm="{algorithm}" needs {demands}. Use algorithm="auto".')
+
+
+def check_elements(where: str, *counts: int) -> None:
+    """Refuse arrays whose size in bytes would not fit the kernels' signed 64-bit arithmetic."""
+    if max(counts) > MAX_SIZE // 8:
+        raise ValueError(f"{where}: an array of {max(counts)} elements does not fit 64 bits; split the problem.")
+
+
+def padding_window_error(where: str, window: Pair, pads: Pads) -> ValueError:
+    """A pooling window that lies on padding alone, where there is nothing to pick or to average."""
+    return ValueError(
+        f"{where}: with padding {pads} a window of {window} would lie on padding alone; pads must be smaller than "
+        "the window."
+    )
+
+
+def check_shape(where: str, name: str, array: np.ndarray, expected: tuple[int, ...], meaning: str) -> None:
+    """Refuse an array whose shape is not the one that the other arguments imply."""
+    if array.shape != expected:
+        raise ValueError(f"{where}: {name} must have shape {expected} ({meaning}), received {array.shape}.")
+
+
+def check_out(where: str, out: Any, shape: tuple[int, ...], dtype: np.dtype, *inputs: np.ndarray | None) -> None:
+    """`out` must be a writeable array of the result's shape and type that shares no memory with an input."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{where}: out must be a numpy array, received {type(out).__name__}.")
+    if out.shape != shape or out.dtype != dtype or not out.dtype.isnative:
+        raise ValueError(
+            f"{where}: out must have shape {shape} and dtype {dtype}, received shape {out.shape} and dtype "
+            f"{out.dtype}. Make it with numpy.empty({shape}, {str(dtype)!r})."
+        )
+    if not out.flags.writeable:
+        raise ValueError(f"{where}: out is read-only.")
+    if any(array is not None and share_memory(out, array) for array in inputs):
+        raise ValueError(f"{where}: out overlaps an input; give it memory of its own.")
+
+
+def share_memory(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays have a byte in common; True where finding out would take too long."""
+    if not np.may_share_memory(a, b):
+        return False
+    try:
+        return bool(np.shares_memory(a, b, max_work=10_000))
+    except np.exceptions.TooHardError:
+        return True
+
+
+def as_shape4(where: str, name: str, shape: Any) -> tuple[int, int, int, int]:
+    """A shape given as an argument: four sizes, none negative."""
+    if not isinstance(shape, (tuple, list)) or len(shape) != 4:
+        raise ValueError(f"{where}: {name} must be a tuple of four sizes, received {shape!r}.")
+    a, b, c, d = (as_index(where, name, size) for size in shape)
+    if min(a, b, c, d) < 0:
+        raise ValueError(f"{where}: {name} must not have negative sizes, received {shape!r}.")
+    return a, b, c, d
+
+
+def axis_error(where: str, axis: int, shape: tuple[int, ...]) -> ValueError:
+    """An axis that the array does not have."""
+    return ValueError(f"{where}: axis {axis} is out of range for an array of shape {shape}.")
+
+
+def activation_error(where: str, activation: Any, names: tuple[str, ...]) -> ValueError:
+    """An activation that is neither a known name nor a function."""
+    known = ", ".join(map(repr, names))
+    return ValueError(f"{where}: activation must be None, one of {known}, or a function, received {activation!r}.")
+
+
+def dense_error(where: str, first: tuple[int, ...], second: tuple[int, ...]) -> ValueError:
+    """Shapes of a dense product, or of its gradients, that do not go together."""
+    expected = {
+        "dense": "x (..., inputs) and kernel (inputs, units)",
+        "dense_grad_input": "grad_output (..., units) and kernel (inputs, units)",
+        "dense_grad_kernel": "x (..., inputs) and grad_output (..., units) with the same leading axes",
+        "bias_grad": "grad_output (..., channels)",
+    }[where]
+    return ValueError(f"{where}: expected {expected}, received shapes {first} and {second}.")
+
+
+def check_update(where: str, **arrays: np.ndarray | None) -> None:
+    """An optimiser's arrays: one shape, one type, contiguous and writeable, since they are changed in place."""
+    param = arrays["param"]
+    assert param is not None
+    for name, array in arrays.items():
+        if array is None:
+            continue
+        if array.dtype not in FLOATS or array.dtype != param.dtype or array.shape != param.shape:
+            raise ValueError(
+                f"{where}: {name} must have the shape and type of param, {param.shape} and {param.dtype} "
+                f"(float32 or float64), received {array.shape} and {array.dtype}."
+            )
+        if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
+            raise ValueError(f"{where}: {name} must be C-contiguous, aligned and writeable.")
+
+
+def indices_dtype_error(where: str, dtype: np.dtype) -> TypeError:
+    """Pooling indices that are not integers."""
+    return TypeError(f"{where}: indices must be int32 or int64, as max_pool2d returns them, received {dtype}.")
+
+
+def indices_range_error(where: str, indices: np.ndarray, cells: int) -> ValueError:
+    """Pooling indices that point outside the image."""
+    return ValueError(
+        f"{where}: indices must lie in [0, {cells}), the cells of input_shape's plane, received values from "
+        f"{indices.min()} to {indices.max()}. Pass the indices and input_shape of the same max_pool2d call."
+    )
+
+
+def threads_error(value: int) -> ValueError:
+    """A number of threads below one."""
+    return ValueError(f"set_num_threads: the number of threads must be at least 1, received {value}.")
+
+
+def isa_error(name: Any, available: tuple[str, ...], source: str = "set_isa") -> ValueError:
+    """An instruction set that was not built or that this CPU lacks."""
+    return ValueError(
+        f"{source}: instruction set {name!r} is not available here; choose one of {', '.join(map(repr, available))}."
+    )

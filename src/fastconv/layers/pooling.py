@@ -1,0 +1,293 @@
+"""Pooling layers: one number for each window of each channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import _validation, ops
+from .base import Array, Layer, Shape, as_data_format, image_layout, join_image_shape, split_image_shape
+from .convolution import as_layer_padding, window_output_size
+
+
+class _Pooling2D(Layer):
+    """Base of the pooling layers with a window."""
+
+    _ndim = 4
+
+    def __init__(
+        self,
+        pool_size: int | tuple[int, int] = (2, 2),
+        strides: int | tuple[int, int] | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        where = type(self).__name__
+        self.pool_size = _validation.as_pair(where, "pool_size", pool_size)
+        self.strides = self.pool_size if strides is None else _validation.as_pair(where, "strides", strides)
+        self.padding = as_layer_padding(where, padding)
+        self.data_format = as_data_format(where, data_format)
+        self._layout = image_layout(self.data_format)
+        self._options: dict[str, Any] = {
+            "strides": self.strides,
+            "padding": self.padding,
+            "data_format": self.data_format,
+        }
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        shape = self._check_shape(input_shape)
+        n, size, channels = split_image_shape(shape, self.data_format)
+        output = window_output_size(size, self.pool_size, self.strides, self.padding)
+        if any(length == 0 for length in output):
+            raise _validation.empty_output(
+                self.name,
+                shape,
+                f"pool_size={self.pool_size}, strides={self.strides}, padding={self.padding!r}",
+                "Use padding='same', a smaller window or larger images.",
+            )
+        return join_image_shape(n, output, channels, self.data_format)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "pool_size": self.pool_size,
+            "padding": self.padding,
+            "strides": self.strides,
+            "data_format": self.data_format,
+        }
+
+
+class MaxPooling2D(_Pooling2D):
+    """The largest value of each window: ``y[n, i, j, c] = max_{a,b} x[n, i·sh + a, j·sw + b, c]``.
+
+    Padded cells are never picked, so a window of negative values gives a negative one. The gradient goes to the cell
+    that was picked; among equals the first in row-major order.
+
+    Input shape:
+        ``(n, h, w, c)``, or ``(n, c, h, w)`` with ``data_format="channels_first"``.
+
+    Output shape:
+        ``(n, oh, ow, c)``, or ``(n, c, oh, ow)``. ``padding="valid"``: ``oh = (h - ph) // sh + 1`` (rows that do not
+        fill a window are dropped); ``"same"``: ``oh = ceil(h / sh)``; ``ow`` likewise.
+
+    Args:
+        pool_size: int or pair (ph, pw): the window. Default 2.
+        strides: int or pair (sh, sw). Default: ``pool_size``.
+        padding: ``"valid"`` (default) or ``"same"``.
+        data_format: ``"channels_last"`` (default) or ``"channels_first"``.
+        **kwargs: ``name``, ``trainable``, ``dtype``, ``input_shape``.
+
+    Raises:
+        ValueError: a wrong argument; input that has not 4 axes or is smaller than the window.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
+        >>> MaxPooling2D()(x)[0, :, :, 0]
+        array([[ 5.,  7.],
+               [13., 15.]], dtype=float32)
+    """
+
+    def call(self, x: Array, training: bool = False) -> Array:
+        out = self._empty("output", self.compute_output_shape(x.shape))
+        if not training:
+            ops.max_pool2d(x, self.pool_size, out=out, **self._options)
+            self._keep(training, out.shape)
+            return out
+        y, indices = ops.max_pool2d(x, self.pool_size, return_indices=True, out=out, **self._options)
+        self._keep(training, y.shape, indices, x.shape)
+        return y
+
+    def backward(self, grad_output: Any) -> Array | None:
+        grad_output, indices, input_shape = self._recall(grad_output)
+        if not self._needs_input_grad:
+            return None
+        return ops.max_pool2d_grad(
+            grad_output,
+            indices,
+            input_shape,
+            pool_size=self.pool_size,
+            out=self._empty("grad_input", input_shape),
+            **self._options,
+        )
+
+
+class AveragePooling2D(_Pooling2D):
+    """The mean of each window. Padded cells do not count: a window at the border is the mean of its real cells.
+
+    Input shape:
+        ``(n, h, w, c)``, or ``(n, c, h, w)`` with ``data_format="channels_first"``.
+
+    Output shape:
+        ``(n, oh, ow, c)``, or ``(n, c, oh, ow)``. ``padding="valid"``: ``oh = (h - ph) // sh + 1``; ``"same"``:
+        ``oh = ceil(h / sh)``; ``ow`` likewise.
+
+    Args:
+        pool_size: int or pair (ph, pw): the window. Default 2.
+        strides: int or pair (sh, sw). Default: ``pool_size``.
+        padding: ``"valid"`` (default) or ``"same"``.
+        data_format: ``"channels_last"`` (default) or ``"channels_first"``.
+        **kwargs: ``name``, ``trainable``, ``dtype``, ``input_shape``.
+
+    Raises:
+        ValueError: a wrong argument; input that has not 4 axes or is smaller than the window.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
+        >>> AveragePooling2D()(x)[0, :, :, 0]
+        array([[ 2.5,  4.5],
+               [10.5, 12.5]], dtype=float32)
+    """
+
+    def call(self, x: Array, training: bool = False) -> Array:
+        out = self._empty("output", self.compute_output_shape(x.shape))
+        y = ops.avg_pool2d(x, self.pool_size, out=out, **self._options)
+        self._keep(training, y.shape, x.shape)
+        return y
+
+    def backward(self, grad_output: Any) -> Array | None:
+        grad_output, input_shape = self._recall(grad_output)
+        if not self._needs_input_grad:
+            return None
+        return ops.avg_pool2d_grad(
+            grad_output,
+            input_shape,
+            pool_size=self.pool_size,
+            out=self._empty("grad_input", input_shape),
+            **self._options,
+        )
+
+
+class _GlobalPooling2D(Layer):
+    """Base of the layers that make one number of each channel's whole image."""
+
+    _ndim = 4
+
+    def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = as_data_format(type(self).__name__, data_format)
+        self.keepdims = bool(keepdims)
+        self._layout = image_layout(self.data_format)
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        shape = self._check_shape(input_shape)
+        n, size, channels = split_image_shape(shape, self.data_format)
+        if any(length == 0 for length in size):
+            raise _validation.empty_output(self.name, shape, f"pool_size={size}", "The images must not be empty.")
+        return join_image_shape(n, (1, 1), channels, self.data_format) if self.keepdims else (n, channels)
+
+    def _window(self, input_shape: tuple[int, ...]) -> Any:
+        """The whole image as a window: (h, w)."""
+        _, size, _ = split_image_shape(input_shape, self.data_format)
+        return size
+
+    def _window_shape(self, input_shape: tuple[int, ...]) -> Any:
+        """Output shape with the image axes, of length 1, kept."""
+        n, _, channels = split_image_shape(input_shape, self.data_format)
+        return join_image_shape(n, (1, 1), channels, self.data_format)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "data_format": self.data_format, "keepdims": self.keepdims}
+
+
+class GlobalMaxPooling2D(_GlobalPooling2D):
+    """The largest value of each channel's image. The gradient goes to its first occurrence in row-major order.
+
+    Input shape:
+        ``(n, h, w, c)``, or ``(n, c, h, w)`` with ``data_format="channels_first"``.
+
+    Output shape:
+        ``(n, c)``; with ``keepdims`` ``(n, 1, 1, c)`` or ``(n, c, 1, 1)``.
+
+    Args:
+        data_format: ``"channels_last"`` (default) or ``"channels_first"``.
+        keepdims: keep the image axes, with length 1. Default False.
+        **kwargs: ``name``, ``trainable``, ``dtype``, ``input_shape``.
+
+    Raises:
+        ValueError: a wrong argument; input that has not 4 axes, or empty images.
+
+    Example:
+        >>> import numpy as np
+        >>> GlobalMaxPooling2D()(np.arange(8, dtype="float32").reshape(1, 2, 2, 2))
+        array([[6., 7.]], dtype=float32)
+    """
+
+    def call(self, x: Array, training: bool = False) -> Array:
+        output_shape: Any = self.compute_output_shape(x.shape)
+        out = self._empty("output", self._window_shape(x.shape))
+        window = self._window(x.shape)
+        if not training:
+            ops.max_pool2d(x, window, data_format=self.data_format, out=out)
+            self._keep(training, output_shape)
+            return out.reshape(output_shape)
+        y, indices = ops.max_pool2d(x, window, data_format=self.data_format, return_indices=True, out=out)
+        self._keep(training, output_shape, indices, x.shape)
+        return y.reshape(output_shape)
+
+    def backward(self, grad_output: Any) -> Array | None:
+        grad_output, indices, input_shape = self._recall(grad_output)
+        if not self._needs_input_grad:
+            return None
+        return ops.max_pool2d_grad(
+            grad_output.reshape(indices.shape),
+            indices,
+            input_shape,
+            pool_size=self._window(input_shape),
+            data_format=self.data_format,
+            out=self._empty("grad_input", input_shape),
+        )
+
+
+class GlobalAveragePooling2D(_GlobalPooling2D):
+    """The mean of each channel's image.
+
+    Input shape:
+        ``(n, h, w, c)``, or ``(n, c, h, w)`` with ``data_format="channels_first"``.
+
+    Output shape:
+        ``(n, c)``; with ``keepdims`` ``(n, 1, 1, c)`` or ``(n, c, 1, 1)``.
+
+    Args:
+        data_format: ``"channels_last"`` (default) or ``"channels_first"``.
+        keepdims: keep the image axes, with length 1. Default False.
+        **kwargs: ``name``, ``trainable``, ``dtype``, ``input_shape``.
+
+    Raises:
+        ValueError: a wrong argument; input that has not 4 axes, or empty images.
+
+    Example:
+        >>> import numpy as np
+        >>> GlobalAveragePooling2D()(np.arange(8, dtype="float32").reshape(1, 2, 2, 2))
+        array([[3., 4.]], dtype=float32)
+
+    References:
+        Lin et al.: Network in network, arXiv:1312.4400, section 3.2.
+    """
+
+    def call(self, x: Array, training: bool = False) -> Array:
+        output_shape: Any = self.compute_output_shape(x.shape)
+        out = self._empty("output", self._window_shape(x.shape))
+        y = ops.avg_pool2d(x, self._window(x.shape), data_format=self.data_format, out=out).reshape(output_shape)
+        self._keep(training, y.shape, x.shape)
+        return y
+
+    def backward(self, grad_output: Any) -> Array | None:
+        grad_output, input_shape = self._recall(grad_output)
+        if not self._needs_input_grad:
+            return None
+        return ops.avg_pool2d_grad(
+            grad_output.reshape(self._window_shape(input_shape)),
+            input_shape,
+            pool_size=self._window(input_shape),
+            data_format=self.data_format,
+            out=self._empty("grad_input", input_shape),
+        )
+
+
+MaxPool2D = MaxPooling2D
+AvgPool2D = AveragePooling2D
+GlobalMaxPool2D = GlobalMaxPooling2D
+GlobalAvgPool2D = GlobalAveragePooling2D

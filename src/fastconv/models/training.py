@@ -1,0 +1,362 @@
+"""The loops behind `Sequential.fit`, `evaluate` and `predict`.
+
+What makes them quick is that they do little: everything that can be checked, cast or looked up is so once, before the
+first batch; batches are gathered into one buffer; the layers write into the same memory at every step; nothing goes
+back past the first layer that learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .. import _random, _validation
+from ..callbacks import Callback, CallbackList, History, ProgressBar
+from .interrupts import InterruptGuard
+
+if TYPE_CHECKING:
+    from ..layers.base import Layer
+    from .sequential import Sequential
+
+Array = np.ndarray
+
+
+class Data(NamedTuple):
+    """Checked arrays of one data set: images in the model's type, targets as the loss takes them, weights or None."""
+
+    x: Array
+    y: Array
+    weight: Array | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def prepare(model: Sequential, where: str, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None) -> Data:
+    """Check and cast a data set once, for any number of epochs; build the model at the end, when nothing can fail."""
+    if y is None:
+        raise _validation.wrong_state(where, "y is missing.", "Give the targets as the second argument.")
+    x = model._as_input(where, x)
+    if x.dtype.kind == "f" and x.dtype != model._dtype():
+        x = x.astype(model._dtype())
+    y = _validation.as_numeric(where, "y", y)
+    if y.ndim == 0:
+        raise _validation.wrong_state(where, "y is a scalar.", "Give one target per sample.")
+    _validation.check_same_length(where, x=x, y=y)
+    if not len(x):
+        raise _validation.wrong_state(where, f"x has no samples: x.shape={x.shape}.", "Give at least one.")
+    out_shape = model.compute_output_shape(x.shape)
+    out_dtype = np.dtype(model.layers[-1].dtype)
+    targets = model.loss.prepare_targets(y, out_shape, out_dtype, where)
+    weight = None
+    if sample_weight is not None:
+        if class_weight is not None:
+            raise _validation.wrong_state(where, "received class_weight and sample_weight.", "Give one of them.")
+        weight = _validation.as_sample_weight(where, sample_weight, len(x), out_dtype)
+    elif class_weight is not None:
+        weight = _class_weights(where, targets, class_weight, out_dtype)
+    model._build_for(x.shape)
+    return Data(x, targets, weight)
+
+
+def _class_weights(where: str, targets: Array, class_weight: Any, dtype: np.dtype) -> Array:
+    """One weight per sample: that of its class, 1 for classes that are not named."""
+    if not isinstance(class_weight, Mapping):
+        raise _validation.wrong_type(where, "class_weight", class_weight, "a dict of class → weight")
+    if targets.ndim > 2:
+        raise _validation.wrong_state(
+            where, f"class_weight with targets of shape {targets.shape}.", "Use sample_weight."
+        )
+    if targets.ndim == 2:
+        targets = targets.argmax(axis=-1) if targets.shape[1] > 1 else targets[:, 0]
+    labels = np.rint(targets).astype(np.int64)
+    weight = np.ones(len(labels), dtype)
+    for label, value in class_weight.items():
+        label = _validation.as_index(where, "a key of class_weight", label)
+        weight[labels == label] = _validation.as_number(where, f"class_weight[{label}]", value)
+    return weight
+
+
+def split(
+    model: Sequential, where: str, x: Any, y: Any, sample_weight: Any, part: float
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """(first rows, last rows): the last ``part`` of the samples is for validation, unshuffled, as in Keras."""
+    x, y = model._as_input(where, x), _validation.as_numeric(where, "y", y)
+    if y.ndim:
+        _validation.check_same_length(where, x=x, y=y)
+    at = int(np.floor(len(x) * (1.0 - part)))
+    if not 0 < at < len(x):
+        raise _validation.wrong_state(
+            where,
+            f"validation_split={part} of {len(x)} samples leaves {at} to train on and {len(x) - at} to validate on.",
+            "Both must be at least one.",
+        )
+    if sample_weight is None:
+        return (x[:at], y[:at], None), (x[at:], y[at:], None)
+    weight = _validation.as_sample_weight(where, sample_weight, len(x), np.dtype(np.float64))
+    return (x[:at], y[:at], weight[:at]), (x[at:], y[at:], weight[at:])
+
+
+def batches(data: Data, size: int, order: Array | None = None) -> Iterator[tuple[int, Array, Array, Array | None]]:
+    """(first row, x, y, weight) batch by batch: rows in ``order``, gathered into one buffer, or views without it."""
+    n = len(data)
+    if order is None:
+        for start in range(0, n, size):
+            part = slice(start, start + size)
+            yield start, data.x[part], data.y[part], None if data.weight is None else data.weight[part]
+        return
+    # take() would copy the whole of a non-contiguous array at every call, and with mode="raise" its output too.
+    x = np.ascontiguousarray(data.x)
+    buffer = np.empty((min(size, n), *x.shape[1:]), x.dtype)
+    for start in range(0, n, size):
+        rows = order[start : start + size]
+        batch = np.take(x, rows, axis=0, out=buffer[: len(rows)], mode="clip")
+        yield start, batch, data.y[rows], None if data.weight is None else data.weight[rows]
+
+
+class Pass:
+    """The model's layers made ready for many batches; within ``with``, their buffers are reused.
+
+    Softmax and crossentropy are joined here: where the last layer ends in a softmax and the loss can take its logits,
+    that layer gives logits (``_emit_logits``), and ``on_logits`` says so to whoever computes the loss.
+
+    Args:
+        model: A built model.
+        training: Whether ``backward`` will be called.
+        join: Whether to leave a final softmax to the loss.
+        guard: Keeps Ctrl-C away while the layers' switches are set and set back.
+    """
+
+    def __init__(self, model: Sequential, guard: InterruptGuard, *, training: bool = False, join: bool = False) -> None:
+        self._guard = guard
+        self.layers: list[Layer] = model.layers
+        self.training = training
+        last = self.layers[-1]
+        self.on_logits = join and model.loss.joins_softmax and last.final_activation == "softmax"
+        learning = [i for i, layer in enumerate(self.layers) if layer.trainable_weights]
+        self.first = learning[0] if learning else len(self.layers)
+        self._learning = [self.layers[i] for i in learning]
+        self.variables: list[Array] = [weight for layer in self._learning for weight in layer.trainable_weights]
+        self._regularized = [
+            layer for layer in self._learning if any(weight.regularizer is not None for weight in layer._trainable())
+        ]
+        self._before: list[tuple[bool, bool, bool]] = []
+
+    def __enter__(self) -> Pass:
+        self._before = [(la._reuse_buffers, la._needs_input_grad, la._emit_logits) for la in self.layers]
+        try:
+            with self._guard:
+                for i, layer in enumerate(self.layers):
+                    layer._reuse_buffers = True
+                    layer._needs_input_grad = i != self.first
+                self.layers[-1]._emit_logits = self.on_logits
+        except BaseException:  # Ctrl-C, delivered at the end of the guarded block.
+            self._restore()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with self._guard:
+            self._restore()
+
+    def _restore(self) -> None:
+        for layer, (reuse, needs, logits) in zip(self.layers, self._before, strict=True):
+            layer._reuse_buffers, layer._needs_input_grad, layer._emit_logits = reuse, needs, logits
+            if not reuse:
+                layer._release_buffers()
+
+    def forward(self, x: Array) -> Array:
+        """The output of all layers for a batch; it lives until the next batch."""
+        for layer in self.layers:
+            x = layer(x, training=self.training)
+        return x
+
+    def backward(self, grad: Array) -> list[Array]:
+        """From the gradient of the output to those of ``variables``."""
+        for layer in reversed(self.layers[self.first :]):
+            grad = layer.backward(grad)  # type: ignore[assignment]
+        return [grad for layer in self._learning for grad in layer.grads]
+
+    def penalty(self) -> float:
+        """The regularisers' part of the loss."""
+        return sum(layer.regularization_loss() for layer in self._regularized)
+
+
+def softmax(z: Array) -> Array:
+    """Softmax over the last axis, for metrics that need probabilities where the model gave logits."""
+    p = np.exp(z - z.max(axis=-1, keepdims=True))
+    p /= p.sum(axis=-1, keepdims=True)
+    return p
+
+
+class Figures:
+    """The loss and the metrics of an epoch, each the mean over the samples so far."""
+
+    def __init__(self, model: Sequential, data: Data) -> None:
+        self._model = model
+        self.metrics = model._resolve_metrics(data.y.shape)
+
+    def reset(self) -> None:
+        """Start a new epoch."""
+        self._model.reset_metrics()
+
+    def add(self, value: float, y: Array, output: Array, on_logits: bool) -> None:
+        """Take in a batch: its mean loss and its predictions (logits if ``on_logits``)."""
+        self._model._loss_mean.update_state(value, len(y))
+        probabilities = None
+        for metric in self.metrics:
+            if on_logits and not metric.accepts_logits:
+                probabilities = softmax(output) if probabilities is None else probabilities
+                metric.update_state(y, probabilities)
+            else:
+                metric.update_state(y, output)
+
+    def logs(self, prefix: str = "") -> dict[str, float]:
+        """The figures by name, the loss first."""
+        return {f"{prefix}loss": self._model._loss_mean.result()} | {
+            prefix + metric.name: metric.result() for metric in self.metrics
+        }
+
+
+def train_step(model: Sequential, run: Pass, guard: InterruptGuard, x: Array, y: Array, weight: Array | None) -> Any:
+    """One step on one batch: forward, loss, back, update. Gives (loss, output)."""
+    output = run.forward(x)
+    value, grad = model.loss.compute(y, output, weight, on_logits=run.on_logits)
+    if run._regularized:
+        value += run.penalty()
+    if run.variables:
+        grads = run.backward(grad)
+        with guard:
+            model.optimizer.apply(grads, run.variables)
+    return value, output
+
+
+def progress_mode(where: str, verbose: Any) -> int:
+    """0, 1 or 2 of ``verbose``; ``"auto"`` is 1."""
+    verbose = _validation.as_choice(where, "verbose", verbose, ("auto", 0, 1, 2))
+    return 1 if verbose == "auto" else int(verbose)
+
+
+def as_callbacks(where: str, callbacks: Any) -> list[Callback]:
+    """None, one callback, or several, as a list."""
+    if callbacks is None:
+        return []
+    several = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    for callback in several:
+        if not isinstance(callback, Callback):
+            raise _validation.wrong_type(where, "callbacks", callback, "fastconv.callbacks.Callback objects")
+    return several
+
+
+def evaluate(
+    model: Sequential, data: Data, batch_size: int, callbacks: CallbackList, guard: InterruptGuard
+) -> dict[str, float]:
+    """Loss and metrics over a data set."""
+    figures = Figures(model, data)
+    figures.reset()
+    callbacks.call("on_test_begin", None)
+    begin, end = callbacks.wants("on_test_batch_begin"), callbacks.wants("on_test_batch_end")
+    with Pass(model, guard, join=True) as run:
+        for index, (_, x, y, weight) in enumerate(batches(data, batch_size)):
+            if begin:
+                callbacks.call("on_test_batch_begin", index, None)
+            output = run.forward(x)
+            value, _ = model.loss.compute(y, output, weight, on_logits=run.on_logits)
+            figures.add(value + run.penalty(), y, output, run.on_logits)
+            if end:
+                callbacks.call("on_test_batch_end", index, figures.logs())
+    logs = figures.logs()
+    callbacks.call("on_test_end", logs)
+    return logs
+
+
+def predict(model: Sequential, x: Array, batch_size: int, callbacks: CallbackList) -> Array:
+    """The model's output for every sample, computed in batches, gathered in one array."""
+    callbacks.call("on_predict_begin", None)
+    begin, end = callbacks.wants("on_predict_batch_begin"), callbacks.wants("on_predict_batch_end")
+    shape: Any = model.compute_output_shape(x.shape)
+    result = np.empty(shape, model.layers[-1].dtype)
+    guard = InterruptGuard()
+    with guard.installed(), Pass(model, guard) as run:
+        for index, start in enumerate(range(0, len(x), batch_size)):
+            if begin:
+                callbacks.call("on_predict_batch_begin", index, None)
+            result[start : start + batch_size] = run.forward(x[start : start + batch_size])
+            if end:
+                callbacks.call("on_predict_batch_end", index, None)
+    callbacks.call("on_predict_end", None)
+    return result
+
+
+def fit(
+    model: Sequential,
+    data: Data,
+    validation: Data | None,
+    *,
+    batch_size: int,
+    epochs: int,
+    verbose: int,
+    callbacks: list[Callback],
+    shuffle: bool,
+    initial_epoch: int,
+) -> History:
+    """The training loop; see `Sequential.fit`."""
+    history = History()
+    everyone = [history, *([ProgressBar(verbose)] if verbose else []), *callbacks]
+    steps = -(-len(data) // batch_size)
+    params = {
+        "verbose": verbose, "epochs": epochs, "steps": steps, "samples": len(data), "batch_size": batch_size
+    }  # fmt: skip
+    listeners = CallbackList(everyone, model, params)
+    guard = InterruptGuard()
+    model.stop_training = False
+    logs: dict[str, float] = {}
+    try:
+        with guard.installed(), Pass(model, guard, training=True, join=True) as run:
+            model.optimizer.build(run.variables)
+            listeners.call("on_train_begin", None)
+            for epoch in range(initial_epoch, epochs):
+                listeners.call("on_epoch_begin", epoch, None)
+                logs = _epoch(model, run, data, batch_size, shuffle, listeners, guard)
+                if validation is not None:
+                    val_logs = evaluate(model, validation, batch_size, listeners, guard)
+                    logs |= {f"val_{name}": value for name, value in val_logs.items()}
+                with guard:  # The lists of the history stay equally long.
+                    history.on_epoch_end(epoch, logs)
+                for callback in everyone[1:]:
+                    callback.on_epoch_end(epoch, logs)
+                if model.stop_training:
+                    break
+        listeners.call("on_train_end", logs)
+    finally:
+        listeners.close()
+    return history
+
+
+def _epoch(
+    model: Sequential,
+    run: Pass,
+    data: Data,
+    batch_size: int,
+    shuffle: bool,
+    listeners: CallbackList,
+    guard: InterruptGuard,
+) -> dict[str, float]:
+    """One pass over the training data."""
+    figures = Figures(model, data)
+    figures.reset()
+    begin, end = listeners.wants("on_train_batch_begin"), listeners.wants("on_train_batch_end")
+    order = _random.default_generator().permutation(len(data)) if shuffle else None
+    for index, (_, x, y, weight) in enumerate(batches(data, batch_size, order)):
+        if begin:
+            listeners.call("on_train_batch_begin", index, None)
+        value, output = train_step(model, run, guard, x, y, weight)
+        figures.add(value, y, output, run.on_logits)
+        if end:
+            listeners.call("on_train_batch_end", index, figures.logs())
+        if model.stop_training:
+            break
+    return figures.logs()

@@ -1,0 +1,59 @@
+"""Arrays as the kernels want them: contiguous, aligned NHWC; and back to the user's data format."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._validation import DATA_FORMATS, as_choice, check_out
+
+
+def contiguous(array: np.ndarray) -> np.ndarray:
+    """The same values, C-contiguous and aligned; a copy only where needed."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else np.array(array, order="C", subok=False)
+
+
+def check_format(where: str, data_format: str) -> None:
+    if data_format != "channels_last":
+        as_choice(where, "data_format", data_format, DATA_FORMATS)
+
+
+def as_nhwc(array: np.ndarray, data_format: str) -> np.ndarray:
+    """An image batch of the user's data format as contiguous (n, h, w, c)."""
+    return contiguous(array if data_format == "channels_last" else array.transpose(0, 2, 3, 1))
+
+
+class Result:
+    """Where an operation writes: the user's `out` if the kernels can write to it directly, else an array to copy.
+
+    `array` is contiguous NHWC memory for the kernels; `finish()` gives what the user gets.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        out: np.ndarray | None = None,
+        data_format: str = "channels_last",
+        inputs: tuple[np.ndarray | None, ...] = (),
+    ) -> None:
+        # shape: NHWC, or any shape with channels_last
+        self.out = out
+        self.channels_first = data_format == "channels_first"
+        if out is None:
+            self.array = np.empty(shape, dtype)
+            return
+        expected = (shape[0], shape[3], shape[1], shape[2]) if self.channels_first else shape
+        check_out(where, out, expected, dtype, *inputs)
+        direct = not self.channels_first and out.flags.c_contiguous and out.flags.aligned
+        self.array = out if direct else np.empty(shape, dtype)
+
+    def finish(self) -> np.ndarray:
+        if self.array is self.out:
+            return self.array
+        result = self.array.transpose(0, 3, 1, 2) if self.channels_first else self.array
+        if self.out is None:
+            return np.ascontiguousarray(result)
+        self.out[...] = result
+        return self.out

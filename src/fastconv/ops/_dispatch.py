@@ -1,0 +1,160 @@
+"""What a convolution problem is, which algorithms can run it, and which one "auto" takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from .. import _shapes
+from .._validation import (
+    algorithm_error,
+    as_choice,
+    as_index,
+    as_padding,
+    as_pair,
+    check_elements,
+    conv_channels_error,
+    window_error,
+)
+
+ALGORITHMS = ("auto", "direct", "im2col")
+
+
+@dataclass(frozen=True)
+class ConvProblem:
+    """One convolution in NHWC, whatever the user's data format: sizes in elements, pads resolved."""
+
+    n: int
+    ih: int
+    iw: int
+    ic: int
+    kh: int
+    kw: int
+    oc: int
+    strides: _shapes.Pair
+    dilation: _shapes.Pair
+    pads: _shapes.Pads
+    groups: int
+    oh: int = field(init=False)
+    ow: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        size, window = (self.ih, self.iw), (self.kh, self.kw)
+        oh, ow = _shapes.output_hw(size, window, self.strides, self.dilation, self.pads)
+        object.__setattr__(self, "oh", oh)
+        object.__setattr__(self, "ow", ow)
+
+    @property
+    def x_shape(self) -> tuple[int, int, int, int]:
+        return self.n, self.ih, self.iw, self.ic
+
+    @property
+    def kernel_shape(self) -> tuple[int, int, int, int]:
+        return self.kh, self.kw, self.ic // self.groups, self.oc
+
+    @property
+    def y_shape(self) -> tuple[int, int, int, int]:
+        return self.n, self.oh, self.ow, self.oc
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of the forward pass, padding included."""
+        return self.n * self.oh * self.ow * self.oc * self.kh * self.kw * (self.ic // self.groups)
+
+
+def to_nhwc(shape: tuple[int, ...], data_format: str) -> tuple[int, ...]:
+    """A shape in the user's data format as (n, h, w, c)."""
+    return shape if data_format == "channels_last" else (shape[0], shape[2], shape[3], shape[1])
+
+
+def to_format(shape: tuple[int, ...], data_format: str) -> tuple[int, ...]:
+    """A shape (n, h, w, c) in the user's data format."""
+    return shape if data_format == "channels_last" else (shape[0], shape[3], shape[1], shape[2])
+
+
+def conv_problem(
+    where: str,
+    x_shape: tuple[int, int, int, int],
+    kernel_shape: tuple[int, int, int, int],
+    strides: Any,
+    padding: Any,
+    dilation_rate: Any,
+    groups: Any,
+    data_format: str,
+) -> ConvProblem:
+    """Check the options of one convolution; x_shape is as the user gave it."""
+    return _conv_problem(
+        where,
+        x_shape,
+        kernel_shape,
+        as_pair(where, "strides", strides),
+        as_padding(where, padding),
+        as_pair(where, "dilation_rate", dilation_rate),
+        as_index(where, "groups", groups),
+        data_format,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _conv_problem(
+    where: str,
+    x_shape: tuple[int, int, int, int],
+    kernel_shape: tuple[int, int, int, int],
+    strides: _shapes.Pair,
+    padding: str | _shapes.Pads,
+    dilation: _shapes.Pair,
+    groups: int,
+    data_format: str,
+) -> ConvProblem:
+    """The same with normalised options. Cached, since training asks for the same problems again and again."""
+    n, ih, iw, ic = to_nhwc(x_shape, data_format)
+    kh, kw, kernel_channels, oc = kernel_shape
+    if groups < 1 or ic % groups or oc % groups or min(kernel_shape) < 1 or kernel_channels * groups != ic:
+        raise conv_channels_error(where, x_shape, kernel_shape, groups, ic, data_format)
+    pads = _shapes.resolve_padding(padding, (ih, iw), (kh, kw), strides, dilation)
+    problem = ConvProblem(n, ih, iw, ic, kh, kw, oc, strides, dilation, pads, groups)
+    if problem.oh < 1 or problem.ow < 1 or min(ih, iw) < 1:
+        raise window_error(where, (ih, iw), (kh, kw), dilation, pads)
+    padded = (ih + sum(pads[0])) * (iw + sum(pads[1]))
+    check_elements(where, n * padded * ic, n * problem.oh * problem.ow * oc, kh * kw * ic * oc)
+    return problem
+
+
+def supports_direct(problem: ConvProblem) -> bool:
+    """The direct kernels run every problem."""
+    return True
+
+
+def supports_im2col(problem: ConvProblem) -> bool:
+    """The patch matrix exists for every problem."""
+    return True
+
+
+# Each algorithm's predicate, and what it demands in words, for the error of an explicit choice.
+SUPPORTS: dict[str, tuple[Callable[[ConvProblem], bool], str]] = {
+    "direct": (supports_direct, "nothing"),
+    "im2col": (supports_im2col, "nothing"),
+}
+
+
+def choose_algorithm(problem: ConvProblem) -> tuple[str, str]:
+    """The algorithm that "auto" takes, and why. The only heuristics of the package.
+
+    The direct kernels were the faster ones on every layer of benchmarks/compare.py: im2col writes and reads back
+    kh*kw copies of the image first.
+    """
+    patches = problem.n * problem.oh * problem.ow * problem.kh * problem.kw * problem.ic
+    return "direct", f"it reads the image in place; im2col would first write {patches:,} elements of patches"
+
+
+def resolve_algorithm(where: str, algorithm: str, problem: ConvProblem) -> str:
+    """The algorithm to run for what the user asked for; ValueError if it cannot run the problem."""
+    if algorithm == "auto":
+        return choose_algorithm(problem)[0]
+    as_choice(where, "algorithm", algorithm, ALGORITHMS)
+    supported, demands = SUPPORTS[algorithm]
+    if not supported(problem):
+        raise algorithm_error(where, algorithm, demands)
+    return algorithm

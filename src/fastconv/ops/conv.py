@@ -1,0 +1,370 @@
+"""Two-dimensional convolution (cross-correlation, as in Keras) and its gradients, over NHWC images."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .._core import _runtime
+from .._core._conv_direct import ConvPlan
+from .._core._conv_grad_kernel import GradKernelPlan
+from .._typing import Array, ArrayLike, DataFormat, Padding, Size2D
+from .._validation import as_arrays, as_index, as_pair, as_shape4, check_ndim, check_shape
+from . import _dispatch, im2col
+from ._arrays import Result, as_nhwc, check_format, contiguous
+from ._dispatch import ConvProblem, conv_problem, to_format, to_nhwc
+from .activations import apply_activation, kernel_activation
+
+
+def conv2d(
+    x: ArrayLike,
+    kernel: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    strides: Size2D = 1,
+    padding: Padding = "valid",
+    dilation_rate: Size2D = 1,
+    groups: int = 1,
+    activation: Any = None,
+    data_format: DataFormat = "channels_last",
+    algorithm: str = "auto",
+    out: Array | None = None,
+) -> Array:
+    """Two-dimensional convolution of a batch of images with a bank of filters.
+
+    Like every deep-learning framework this slides the kernel without flipping it (cross-correlation).
+
+    Args:
+        x: images (n, h, w, c), or (n, c, h, w) with ``data_format="channels_first"``; float32 or float64.
+        kernel: filters (kh, kw, c // groups, filters), in both data formats.
+        bias: (filters,), added to every pixel. Default: none.
+        strides: step of the window, an int or a pair (h, w).
+        padding: ``"valid"`` (none), ``"same"`` (TensorFlow's rule: output ``ceil(size / stride)``, an odd total puts
+            the extra row or column at the bottom or right), an int, a pair (ph, pw), or
+            ((top, bottom), (left, right)).
+        dilation_rate: distance of the kernel's taps, an int or a pair (h, w).
+        groups: channels and filters are cut into this many groups; each filter sees its own group's channels.
+        activation: None, ``"relu"`` (fused into the same pass), ``"sigmoid"``, ``"tanh"``, ``"softmax"``, or a function
+            of the result.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
+        algorithm: ``"auto"``, ``"direct"`` or ``"im2col"``; see :func:`explain_conv2d`.
+        out: array for the result, of its shape and type, that overlaps no input.
+
+    Returns:
+        y of shape (n, oh, ow, filters), ``oh = (h + top + bottom - (kh - 1)*dilation - 1) // stride + 1``, with
+        ``y[n,i,j,f] = act(bias[f] + sum x[n, i*sh + a*dh - top, j*sw + b*dw - left, c] * kernel[a,b,c,f])`` over
+        a, b and c. The result's type is float64 if one input is, else float32.
+
+    Raises:
+        TypeError: an input is not float32 or float64.
+        ValueError: shapes or options that do not go together, a window that does not fit, a bad ``out``.
+
+    Example:
+        >>> import numpy as np, fastconv as fc
+        >>> x = np.ones((1, 4, 4, 1), "float32")
+        >>> fc.conv2d(x, np.ones((3, 3, 1, 2), "float32"), padding="same")[0, :, :, 0]
+        array([[4., 6., 6., 4.],
+               [6., 9., 9., 6.],
+               [6., 9., 9., 6.],
+               [4., 6., 6., 4.]], dtype=float32)
+
+    References:
+        V. Dumoulin, F. Visin: A guide to convolution arithmetic for deep learning, arXiv:1603.07285, section 2.
+    """
+    check_format("conv2d", data_format)
+    if bias is None:
+        x, kernel = as_arrays("conv2d", x=x, kernel=kernel)
+    else:
+        x, kernel, bias = as_arrays("conv2d", x=x, kernel=kernel, bias=bias)
+    problem = _problem("conv2d", x, kernel, strides, padding, dilation_rate, groups, data_format)
+    if bias is not None:
+        check_shape("conv2d", "bias", bias, (problem.oc,), "one value a filter: (kernel.shape[3],)")
+        bias = contiguous(bias)
+    fused = kernel_activation("conv2d", activation)
+    run = _RUN_FORWARD[_algorithm("conv2d", algorithm, problem, kernel)]
+    y = Result("conv2d", problem.y_shape, x.dtype, out, data_format, (x, kernel, bias))
+    run(problem, as_nhwc(x, data_format), contiguous(kernel), bias, y.array, fused)
+    if fused is None:
+        y.array[...] = apply_activation(activation, y.array)
+    return y.finish()
+
+
+def conv2d_grad_input(
+    grad_output: ArrayLike,
+    kernel: ArrayLike,
+    input_shape: tuple[int, int, int, int],
+    *,
+    strides: Size2D = 1,
+    padding: Padding = "valid",
+    dilation_rate: Size2D = 1,
+    groups: int = 1,
+    data_format: DataFormat = "channels_last",
+    algorithm: str = "auto",
+    out: Array | None = None,
+) -> Array:
+    """Gradient of :func:`conv2d` with respect to its input; also known as transposed convolution.
+
+    Args:
+        grad_output: gradient of conv2d's output, (n, oh, ow, filters) or (n, filters, oh, ow).
+        kernel: the filters (kh, kw, c // groups, filters).
+        input_shape: shape of conv2d's input x, (n, h, w, c) or (n, c, h, w).
+        strides, padding, dilation_rate, groups, data_format, algorithm: as given to conv2d.
+        out: array for the result.
+
+    Returns:
+        An array like x: ``gx[n,i,j,c] = sum grad_output[n,p,q,f] * kernel[a,b,c,f]`` over all p, q, a, b, f with
+        ``p*sh + a*dh - top == i`` and ``q*sw + b*dw - left == j``: the adjoint of conv2d in x.
+
+    Raises:
+        TypeError, ValueError: as conv2d; also a grad_output whose shape is not that of conv2d's output.
+
+    Example:
+        >>> import numpy as np, fastconv as fc
+        >>> g = np.ones((1, 2, 2, 1), "float32")
+        >>> fc.conv2d_grad_input(g, np.ones((2, 2, 1, 1), "float32"), (1, 3, 3, 1))[0, :, :, 0]
+        array([[1., 2., 1.],
+               [2., 4., 2.],
+               [1., 2., 1.]], dtype=float32)
+
+    References:
+        V. Dumoulin, F. Visin, arXiv:1603.07285, section 4.
+    """
+    where = "conv2d_grad_input"
+    check_format(where, data_format)
+    grad_output, kernel = as_arrays(where, grad_output=grad_output, kernel=kernel)
+    shape = as_shape4(where, "input_shape", input_shape)
+    check_ndim(where, "kernel", kernel, 4, "(kh, kw, in_channels // groups, filters)")
+    problem = conv_problem(where, shape, kernel.shape, strides, padding, dilation_rate, groups, data_format)
+    expected = to_format(problem.y_shape, data_format)
+    check_shape(where, "grad_output", grad_output, expected, "conv2d's output for this input_shape")
+    run = _RUN_GRAD_INPUT[_dispatch.resolve_algorithm(where, algorithm, problem)]
+    gx = Result(where, problem.x_shape, kernel.dtype, out, data_format, (grad_output, kernel))
+    run(problem, as_nhwc(grad_output, data_format), contiguous(kernel), gx.array)
+    return gx.finish()
+
+
+def conv2d_grad_kernel(
+    x: ArrayLike,
+    grad_output: ArrayLike,
+    kernel_size: Size2D,
+    *,
+    strides: Size2D = 1,
+    padding: Padding = "valid",
+    dilation_rate: Size2D = 1,
+    groups: int = 1,
+    data_format: DataFormat = "channels_last",
+    algorithm: str = "auto",
+    out: Array | None = None,
+) -> Array:
+    """Gradient of :func:`conv2d` with respect to its kernel.
+
+    Args:
+        x: conv2d's input, (n, h, w, c) or (n, c, h, w).
+        grad_output: gradient of conv2d's output, (n, oh, ow, filters) or (n, filters, oh, ow).
+        kernel_size: the kernel's height and width, an int or a pair.
+        strides, padding, dilation_rate, groups, data_format, algorithm: as given to conv2d.
+        out: array for the result.
+
+    Returns:
+        (kh, kw, c // groups, filters):
+        ``gk[a,b,c,f] = sum x[n, p*sh + a*dh - top, q*sw + b*dw - left, c] * grad_output[n,p,q,f]`` over n, p and q.
+        The sum over the batch is cut into a fixed number of parts: the bits do not depend on the threads.
+
+    Raises:
+        TypeError, ValueError: as conv2d; also a grad_output whose shape is not that of conv2d's output.
+
+    Example:
+        >>> import numpy as np, fastconv as fc
+        >>> x = np.arange(9, dtype="float32").reshape(1, 3, 3, 1)
+        >>> fc.conv2d_grad_kernel(x, np.ones((1, 2, 2, 1), "float32"), 2)[:, :, 0, 0]
+        array([[ 8., 12.],
+               [20., 24.]], dtype=float32)
+    """
+    where = "conv2d_grad_kernel"
+    check_format(where, data_format)
+    x, grad_output = as_arrays(where, x=x, grad_output=grad_output)
+    check_ndim(where, "x", x, 4, _layout(data_format))
+    check_ndim(where, "grad_output", grad_output, 4, _layout(data_format))
+    kh, kw = as_pair(where, "kernel_size", kernel_size)
+    channels = to_nhwc(x.shape, data_format)[3]
+    filters = to_nhwc(grad_output.shape, data_format)[3]
+    kernel_shape = (kh, kw, channels // max(as_index(where, "groups", groups), 1), filters)
+    problem = conv_problem(where, x.shape, kernel_shape, strides, padding, dilation_rate, groups, data_format)
+    expected = to_format(problem.y_shape, data_format)
+    check_shape(where, "grad_output", grad_output, expected, "conv2d's output for this x and kernel_size")
+    run = _RUN_GRAD_KERNEL[_algorithm(where, algorithm, problem, grad_output)]
+    gk = Result(where, problem.kernel_shape, x.dtype, out, inputs=(x, grad_output))
+    run(problem, as_nhwc(x, data_format), as_nhwc(grad_output, data_format), gk.array)
+    return gk.finish()
+
+
+def explain_conv2d(
+    x_shape: tuple[int, int, int, int],
+    kernel_shape: tuple[int, int, int, int],
+    *,
+    strides: Size2D = 1,
+    padding: Padding = "valid",
+    dilation_rate: Size2D = 1,
+    groups: int = 1,
+    activation: Any = None,
+    data_format: DataFormat = "channels_last",
+    algorithm: str = "auto",
+) -> str:
+    """Which algorithm :func:`conv2d` takes for these shapes and options, and why, as text.
+
+    Args:
+        x_shape, kernel_shape: shapes as conv2d's arrays would have.
+        strides, padding, dilation_rate, groups, activation, data_format, algorithm: as for conv2d.
+
+    Returns:
+        A few lines: the problem, its multiply-adds, the algorithm with the reason, instruction set and threads.
+
+    Raises:
+        ValueError: a problem that conv2d would refuse.
+
+    Example:
+        >>> import fastconv as fc
+        >>> print(fc.explain_conv2d((128, 28, 28, 1), (5, 5, 1, 6), padding="same").splitlines()[0])
+        x (128, 28, 28, 1) * kernel (5, 5, 1, 6) -> y (128, 28, 28, 6)
+    """
+    where = "explain_conv2d"
+    check_format(where, data_format)
+    kernel_activation(where, activation)
+    shapes = as_shape4(where, "x_shape", x_shape), as_shape4(where, "kernel_shape", kernel_shape)
+    problem = conv_problem(where, *shapes, strides, padding, dilation_rate, groups, data_format)
+    chosen = _dispatch.resolve_algorithm(where, algorithm, problem)
+    reason = _dispatch.choose_algorithm(problem)[1] if algorithm == "auto" else "asked for"
+    serial = problem.multiply_adds < _runtime.SERIAL_WORK_LIMIT
+    threads = 1 if serial else _runtime.get_num_threads()
+    return "\n".join(
+        (
+            f"x {problem.x_shape} * kernel {problem.kernel_shape} -> y {problem.y_shape}",
+            f"strides {problem.strides}, pads {problem.pads}, dilation {problem.dilation}, groups {problem.groups}",
+            f"{problem.multiply_adds:,} multiply-adds",
+            f"algorithm: {chosen}: {reason}",
+            f"instruction set: {_runtime.get_isa()}; threads: {threads}"
+            + (" (too little work for a second one)" if serial else ""),
+        )
+    )
+
+
+def _algorithm(where: str, algorithm: str, problem: ConvProblem, factor: Array) -> str:
+    """The algorithm to run. Patches hold zeros for padding, and 0 * inf is nan: where the other factor is not finite
+    the direct kernels, which can leave padding out, take over.
+    """
+    name = _dispatch.resolve_algorithm(where, algorithm, problem)
+    if name == "im2col" and problem.pads != ((0, 0), (0, 0)) and not np.isfinite(factor).all():
+        return "direct"
+    return name
+
+
+def _layout(data_format: str) -> str:
+    return "(n, h, w, c)" if data_format == "channels_last" else "(n, c, h, w)"
+
+
+def _problem(where: str, x: Array, kernel: Array, *options: Any) -> ConvProblem:
+    check_ndim(where, "x", x, 4, _layout(options[-1]))
+    check_ndim(where, "kernel", kernel, 4, "(kh, kw, in_channels // groups, filters)")
+    return conv_problem(where, x.shape, kernel.shape, *options)
+
+
+# --- direct -----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=512)
+def _forward_plan(p: ConvProblem, itemsize: int, isa: str) -> ConvPlan:
+    inputs = p.ic // p.groups
+    (top, _), (left, _) = p.pads
+    return ConvPlan(
+        itemsize=itemsize,
+        image=p.x_shape,
+        grid=(p.oh, p.ow),
+        steps=p.strides,
+        tap_rows=[a * p.dilation[0] - top for a in range(p.kh)],
+        tap_cols=[b * p.dilation[1] - left for b in range(p.kw)],
+        tap_weights=[tap * inputs * p.oc for tap in range(p.kh * p.kw)],
+        groups=p.groups,
+        group_inputs=inputs,
+        group_outputs=p.oc // p.groups,
+        weight_strides=(p.oc, 1, p.oc // p.groups),
+        out_strides=(0, p.oh * p.ow * p.oc, p.ow * p.oc, p.oc),
+    )
+
+
+@lru_cache(maxsize=512)
+def _grad_input_plans(p: ConvProblem, itemsize: int, isa: str) -> list[ConvPlan]:
+    """One dense sweep over grad_output for each of the stride*stride phases of the input's pixels.
+
+    Input row i receives tap a from output row (i + top - a*dilation) / stride, where that divides: so the rows
+    i = phase, phase + stride, ... all take the same taps, at offsets that grow by one from row to row.
+    """
+    inputs = p.ic // p.groups
+    plans = []
+    phases = [(i, j) for i in range(min(p.strides[0], p.ih)) for j in range(min(p.strides[1], p.iw))]
+    for i, j in phases:
+        rows = _phase_taps(i + p.pads[0][0], p.kh, p.strides[0], p.dilation[0])
+        cols = _phase_taps(j + p.pads[1][0], p.kw, p.strides[1], p.dilation[1])
+        plans.append(
+            ConvPlan(
+                itemsize=itemsize,
+                image=p.y_shape,
+                grid=(-(-(p.ih - i) // p.strides[0]), -(-(p.iw - j) // p.strides[1])),
+                steps=(1, 1),
+                tap_rows=[offset for offset, _ in rows],
+                tap_cols=[offset for offset, _ in cols],
+                tap_weights=[(a * p.kw + b) * inputs * p.oc for _, a in rows for _, b in cols],
+                groups=p.groups,
+                group_inputs=p.oc // p.groups,
+                group_outputs=inputs,
+                weight_strides=(1, p.oc, p.oc // p.groups),
+                out_strides=(
+                    (i * p.iw + j) * p.ic,
+                    p.ih * p.iw * p.ic,
+                    p.strides[0] * p.iw * p.ic,
+                    p.strides[1] * p.ic,
+                ),
+            )
+        )
+    return plans
+
+
+def _phase_taps(position: int, taps: int, stride: int, dilation: int) -> list[tuple[int, int]]:
+    """(offset in grad_output, tap) of the taps that reach input cells ``position - pad + m*stride``, ascending."""
+    reach = [(position - tap * dilation, tap) for tap in range(taps)]
+    return sorted((distance // stride, tap) for distance, tap in reach if distance % stride == 0)
+
+
+@lru_cache(maxsize=512)
+def _grad_kernel_plan(p: ConvProblem, itemsize: int, isa: str) -> GradKernelPlan:
+    (top, _), (left, _) = p.pads
+    return GradKernelPlan(
+        itemsize=itemsize,
+        image=p.x_shape,
+        grid=(p.oh, p.ow),
+        steps=p.strides,
+        tap_rows=[a * p.dilation[0] - top for a in range(p.kh)],
+        tap_cols=[b * p.dilation[1] - left for b in range(p.kw)],
+        groups=p.groups,
+        group_inputs=p.ic // p.groups,
+        group_outputs=p.oc // p.groups,
+    )
+
+
+def _forward_direct(p: ConvProblem, x: Array, kernel: Array, bias: Array | None, y: Array, activation: int) -> None:
+    _forward_plan(p, x.itemsize, _runtime.get_isa())(x, kernel, bias, y, activation or 0)
+
+
+def _grad_input_direct(p: ConvProblem, grad_output: Array, kernel: Array, gx: Array) -> None:
+    for plan in _grad_input_plans(p, kernel.itemsize, _runtime.get_isa()):
+        plan(grad_output, kernel, None, gx, 0)
+
+
+def _grad_kernel_direct(p: ConvProblem, x: Array, grad_output: Array, gk: Array) -> None:
+    _grad_kernel_plan(p, x.itemsize, _runtime.get_isa())(x, grad_output, gk)
+
+
+_RUN_FORWARD = {"direct": _forward_direct, "im2col": im2col.forward}
+_RUN_GRAD_INPUT = {"direct": _grad_input_direct, "im2col": im2col.grad_input}
+_RUN_GRAD_KERNEL = {"direct": _grad_kernel_direct, "im2col": im2col.grad_kernel}

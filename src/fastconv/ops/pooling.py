@@ -1,0 +1,310 @@
+"""Max and average pooling over NHWC images, and their gradients."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import _shapes
+from .._core import _pooling
+from .._typing import Array, ArrayLike, DataFormat, Padding, Size2D
+from .._validation import (
+    as_array,
+    as_padding,
+    as_pair,
+    as_shape4,
+    check_elements,
+    check_ndim,
+    check_shape,
+    indices_dtype_error,
+    indices_range_error,
+    padding_window_error,
+    window_error,
+)
+from ._arrays import Result, as_nhwc, check_format
+from ._dispatch import to_format, to_nhwc
+
+
+class PoolProblem(NamedTuple):
+    """One pooling in NHWC: sizes in elements, pads resolved."""
+
+    image: tuple[int, int, int, int]
+    grid: tuple[int, int]
+    window: tuple[int, int]
+    strides: tuple[int, int]
+    origin: tuple[int, int]  # pads at the top and at the left
+
+    @property
+    def y_shape(self) -> tuple[int, int, int, int]:
+        return self.image[0], *self.grid, self.image[3]
+
+    @property
+    def window_cells(self) -> int:
+        return self.window[0] * self.window[1]
+
+
+def max_pool2d(
+    x: ArrayLike,
+    pool_size: Size2D = 2,
+    *,
+    strides: Size2D | None = None,
+    padding: Padding = "valid",
+    data_format: DataFormat = "channels_last",
+    return_indices: bool = False,
+    out: Array | None = None,
+    indices_out: Array | None = None,
+) -> Array | tuple[Array, Array]:
+    """The maximum of every window, channel by channel.
+
+    Args:
+        x: images (n, h, w, c), or (n, c, h, w) with ``data_format="channels_first"``; float32 or float64.
+        pool_size: the window, an int or a pair (h, w).
+        strides: its step; default: pool_size.
+        padding: as for :func:`fastconv.conv2d`. A padded cell is never picked: the maximum is over the real cells
+            only, and a window that would lie on padding alone is refused.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
+        return_indices: also give where each maximum was found, for :func:`max_pool2d_grad`.
+        out: array for the result.
+        indices_out: array for the indices, of their type.
+
+    Returns:
+        y (n, oh, ow, c), ``oh = (h + top + bottom - ph) // stride + 1``; with return_indices (y, indices): indices
+        like y, ``row * w + column`` in the image's plane, int32 for float32 (int64 beyond 2**31 cells) and int64
+        for float64. On ties the first cell in row-major order wins; a NaN wins over everything.
+
+    Raises:
+        TypeError, ValueError: as conv2d.
+
+    Example:
+        >>> import numpy as np, fastconv as fc
+        >>> x = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
+        >>> fc.max_pool2d(x)[0, :, :, 0]
+        array([[ 5.,  7.],
+               [13., 15.]], dtype=float32)
+    """
+    where = "max_pool2d"
+    x, p = _prepare(where, x, pool_size, strides, padding, data_format)
+    wide = x.dtype == np.float32 and p.image[1] * p.image[2] > np.iinfo(np.int32).max
+    if wide and return_indices:
+        # int32 lanes cannot count the plane's cells: run in float64, which is exact for float32.
+        y64, indices = max_pool2d(
+            x.astype(np.float64),
+            pool_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            return_indices=True,
+        )
+        return y64.astype(np.float32), indices
+    y = Result(where, p.y_shape, x.dtype, out, data_format, (x,))
+    found = Result(where, p.y_shape, _index_dtype(x.dtype), indices_out, data_format, (x,)) if return_indices else None
+    _pooling.pool2d(
+        as_nhwc(x, data_format), y.array, found and found.array, itemsize=x.itemsize, is_max=True, **p._asdict()
+    )
+    return (y.finish(), found.finish()) if found else y.finish()
+
+
+def max_pool2d_grad(
+    grad_output: ArrayLike,
+    indices: ArrayLike,
+    input_shape: tuple[int, int, int, int],
+    *,
+    pool_size: Size2D = 2,
+    strides: Size2D | None = None,
+    padding: Padding = "valid",
+    data_format: DataFormat = "channels_last",
+    out: Array | None = None,
+) -> Array:
+    """Gradient of :func:`max_pool2d`: every gradient goes to the cell that won its window.
+
+    Args:
+        grad_output: gradient of max_pool2d's output.
+        indices: as max_pool2d returned them, of grad_output's shape, int32 or int64.
+        input_shape: shape of max_pool2d's input.
+        pool_size, strides, padding, data_format: as given to max_pool2d.
+        out: array for the result.
+
+    Returns:
+        An array of input_shape; where windows overlap, gradients add up.
+
+    Raises:
+        TypeError, ValueError: as max_pool2d; indices outside the image's plane.
+
+    Example:
+        >>> import numpy as np, fastconv as fc
+        >>> y, indices = fc.max_pool2d(np.arange(4.0).reshape(1, 2, 2, 1), return_indices=True)
+        >>> fc.max_pool2d_grad(np.array([[[[5.0]]]]), indices, (1, 2, 2, 1))[0, :, :, 0]
+        array([[0., 0.],
+               [0., 5.]])
+    """
+    where = "max_pool2d_grad"
+    grad_output, p = _prepare_grad(where, grad_output, input_shape, pool_size, strides, padding, data_format)
+    indices = np.asarray(indices)
+    if indices.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
+        raise indices_dtype_error(where, indices.dtype)
+    check_shape(where, "indices", indices, grad_output.shape, "grad_output's shape")
+    n, ih, iw, c = p.image
+    if indices.size and (indices.min() < 0 or indices.max() >= ih * iw):
+        raise indices_range_error(where, indices, ih * iw)
+    if grad_output.dtype == np.float32 and ih * iw > np.iinfo(np.int32).max:
+        # The kernels' indices are as wide as their elements: such a plane runs in float64, which is exact here.
+        wide = max_pool2d_grad(
+            grad_output.astype(np.float64),
+            indices,
+            input_shape,
+            pool_size=pool_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+        )
+        return wide.astype(np.float32)
+    gx = Result(where, p.image, grad_output.dtype, out, data_format, (grad_output, indices))
+    winners = indices.astype(_index_dtype(grad_output.dtype), copy=False)
+    _pooling.max_pool2d_grad(
+        as_nhwc(grad_output, data_format),
+        as_nhwc(winners, data_format),
+        gx.array,
+        itemsize=grad_output.itemsize,
+        n=n,
+        in_pixels=ih * iw,
+        out_pixels=p.grid[0] * p.grid[1],
+        c=c,
+    )
+    return gx.finish()
+
+
+def avg_pool2d(
+    x: ArrayLike,
+    pool_size: Size2D = 2,
+    *,
+    strides: Size2D | None = None,
+    padding: Padding = "valid",
+    data_format: DataFormat = "channels_last",
+    count_include_pad: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """The mean of every window, channel by channel.
+
+    Args:
+        x, pool_size, strides, padding, data_format, out: as for :func:`max_pool2d`.
+        count_include_pad: divide by the whole window, padding counted as zeros. Default: the mean of the real cells.
+
+    Returns:
+        y (n, oh, ow, c) as max_pool2d.
+
+    Raises:
+        TypeError, ValueError: as max_pool2d.
+
+    Example:
+        >>> import numpy as np, fastconv as fc
+        >>> fc.avg_pool2d(np.arange(4.0).reshape(1, 2, 2, 1))[0, 0, 0, 0]
+        np.float64(1.5)
+    """
+    where = "avg_pool2d"
+    x, p = _prepare(where, x, pool_size, strides, padding, data_format)
+    y = Result(where, p.y_shape, x.dtype, out, data_format, (x,))
+    _pooling.pool2d(
+        as_nhwc(x, data_format),
+        y.array,
+        None,
+        itemsize=x.itemsize,
+        is_max=False,
+        window_cells=p.window_cells if count_include_pad else 0,
+        **p._asdict(),
+    )
+    return y.finish()
+
+
+def avg_pool2d_grad(
+    grad_output: ArrayLike,
+    input_shape: tuple[int, int, int, int],
+    *,
+    pool_size: Size2D = 2,
+    strides: Size2D | None = None,
+    padding: Padding = "valid",
+    data_format: DataFormat = "channels_last",
+    count_include_pad: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of :func:`avg_pool2d`: every gradient is spread evenly over its window's cells.
+
+    Args:
+        grad_output: gradient of avg_pool2d's output.
+        input_shape: shape of avg_pool2d's input.
+        pool_size, strides, padding, data_format, count_include_pad: as given to avg_pool2d.
+        out: array for the result.
+
+    Returns:
+        An array of input_shape.
+
+    Raises:
+        TypeError, ValueError: as avg_pool2d.
+
+    Example:
+        >>> import numpy as np, fastconv as fc
+        >>> fc.avg_pool2d_grad(np.array([[[[4.0]]]]), (1, 2, 2, 1))[0, :, :, 0]
+        array([[1., 1.],
+               [1., 1.]])
+    """
+    where = "avg_pool2d_grad"
+    grad_output, p = _prepare_grad(where, grad_output, input_shape, pool_size, strides, padding, data_format)
+    gx = Result(where, p.image, grad_output.dtype, out, data_format, (grad_output,))
+    _pooling.avg_pool2d_grad(
+        as_nhwc(grad_output, data_format),
+        gx.array,
+        itemsize=grad_output.itemsize,
+        window_cells=p.window_cells if count_include_pad else 0,
+        **p._asdict(),
+    )
+    return gx.finish()
+
+
+def _index_dtype(dtype: np.dtype) -> np.dtype:
+    """The kernels' indices are as wide as their elements."""
+    return np.dtype(np.int32 if dtype == np.float32 else np.int64)
+
+
+def _problem(
+    where: str, shape: tuple[int, ...], pool_size: Any, strides: Any, padding: Any, data_format: str
+) -> PoolProblem:
+    window = as_pair(where, "pool_size", pool_size)
+    steps = window if strides is None else as_pair(where, "strides", strides)
+    return _pool_problem(where, to_nhwc(shape, data_format), window, steps, as_padding(where, padding))
+
+
+@lru_cache(maxsize=512)
+def _pool_problem(
+    where: str, shape: tuple[int, ...], window: _shapes.Pair, steps: _shapes.Pair, padding: str | _shapes.Pads
+) -> PoolProblem:
+    n, ih, iw, c = shape
+    pads = _shapes.resolve_padding(padding, (ih, iw), window, steps, (1, 1))
+    grid = _shapes.output_hw((ih, iw), window, steps, (1, 1), pads)
+    if min(grid) < 1 or min(ih, iw) < 1:
+        raise window_error(where, (ih, iw), window, (1, 1), pads)
+    for axis, size in enumerate((ih, iw)):
+        if pads[axis][0] >= window[axis] or (grid[axis] - 1) * steps[axis] - pads[axis][0] >= size:
+            raise padding_window_error(where, window, pads)
+    check_elements(where, n * ih * iw * c, n * grid[0] * grid[1] * c, ih + sum(pads[0]), iw + sum(pads[1]))
+    return PoolProblem((n, ih, iw, c), grid, window, steps, (pads[0][0], pads[1][0]))
+
+
+def _prepare(
+    where: str, x: Any, pool_size: Any, strides: Any, padding: Any, data_format: str
+) -> tuple[Array, PoolProblem]:
+    check_format(where, data_format)
+    x = as_array(where, "x", x)
+    check_ndim(where, "x", x, 4, "(n, h, w, c)" if data_format == "channels_last" else "(n, c, h, w)")
+    return x, _problem(where, x.shape, pool_size, strides, padding, data_format)
+
+
+def _prepare_grad(
+    where: str, grad_output: Any, input_shape: Any, pool_size: Any, strides: Any, padding: Any, data_format: str
+) -> tuple[Array, PoolProblem]:
+    check_format(where, data_format)
+    grad_output = as_array(where, "grad_output", grad_output)
+    shape = as_shape4(where, "input_shape", input_shape)
+    p = _problem(where, shape, pool_size, strides, padding, data_format)
+    check_shape(where, "grad_output", grad_output, to_format(p.y_shape, data_format), "the pooling's output")
+    return grad_output, p

@@ -1,0 +1,42 @@
+"""Fixtures that every test file shares: a seeded generator, and the runtime put back as it was after each test."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """A generator whose seed is the test's own name: the same numbers on every run and in any order of tests."""
+    return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
+
+
+@pytest.fixture(autouse=True)
+def runtime_restored() -> Iterator[None]:
+    """Threads and instruction set as they were before the test."""
+    threads, isa = fc.get_num_threads(), fc.get_isa()
+    yield
+    if fc.get_num_threads() != threads:
+        fc.set_num_threads(threads)
+    if fc.get_isa() != isa:
+        fc.set_isa(isa)
+
+
+@pytest.fixture(params=(1, 2, 3), ids="threads{}".format)
+def threads(request: pytest.FixtureRequest) -> int:
+    """1, 2 and 3 threads, whatever the machine has."""
+    fc.set_num_threads(request.param)
+    return request.param
+
+
+@pytest.fixture(params=fc.available_isas())
+def isa(request: pytest.FixtureRequest) -> str:
+    """Each instruction set that this machine has; ``test_runtime`` names those that it lacks."""
+    fc.set_isa(request.param)
+    return request.param
