@@ -28,8 +28,11 @@ CFLAGS += ["-Wall", "-Wextra"]
 ISA_FLAGS = {
     "baseline": [],
     **({"avx2": ["-mavx2", "-mfma"]} if X86 else {}),
-    **({"avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]}
-       if X86 else {}),
+    **(
+        {"avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]}
+        if X86
+        else {}
+    ),
     **({"neon": []} if ARM else {}),
 }
 HEADERS = sorted(glob.glob(f"{CORE}/csrc/*.h"))

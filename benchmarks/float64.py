@@ -9,8 +9,6 @@ from __future__ import annotations
 import numpy as np
 from layer_lists import ConvLayer
 
-from fastconv._shapes import resolve_padding
-
 
 def conv2d(layer: ConvLayer, x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """``y[.., f] = sum over taps and channels of x[shifted by the tap, c] * kernel[tap, c, f]``."""
@@ -48,19 +46,14 @@ def _taps_and_groups(layer: ConvLayer) -> list[tuple[tuple[int, int], slice, sli
     return [(tap, *group) for tap in np.ndindex(*layer.window) for group in groups]
 
 
-def _pads(layer: ConvLayer) -> tuple[tuple[int, int], tuple[int, int]]:
-    pads = layer.padding if isinstance(layer.padding, str) else tuple((pad, pad) for pad in layer.padding)
-    return resolve_padding(pads, layer.x_shape[1:3], layer.window, layer.strides, layer.dilation)
-
-
 def _padded_shape(layer: ConvLayer) -> tuple[int, ...]:
     n, h, w, channels = layer.x_shape
-    vertical, horizontal = _pads(layer)
+    vertical, horizontal = layer.pads
     return n, h + sum(vertical), w + sum(horizontal), channels
 
 
 def _interior(layer: ConvLayer) -> tuple[slice, ...]:
-    (top, _), (left, _) = _pads(layer)
+    (top, _), (left, _) = layer.pads
     return slice(None), slice(top, top + layer.x_shape[1]), slice(left, left + layer.x_shape[2])
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fastconv._shapes import Pair, output_hw, resolve_padding
+from fastconv._shapes import Pads, Pair, output_hw, resolve_padding
 
 FOLDER = Path(__file__).parent / "layers"
 Shape = tuple[int, int, int, int]
@@ -27,11 +27,14 @@ class Layer:
     dilation: Pair = (1, 1)
 
     @property
-    def output_hw(self) -> Pair:
+    def pads(self) -> Pads:
+        """((top, bottom), (left, right))"""
         pads = self.padding if isinstance(self.padding, str) else tuple((pad, pad) for pad in self.padding)
-        size = self.x_shape[1:3]
-        resolved = resolve_padding(pads, size, self.window, self.strides, self.dilation)
-        return output_hw(size, self.window, self.strides, self.dilation, resolved)
+        return resolve_padding(pads, self.x_shape[1:3], self.window, self.strides, self.dilation)
+
+    @property
+    def output_hw(self) -> Pair:
+        return output_hw(self.x_shape[1:3], self.window, self.strides, self.dilation, self.pads)
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,8 @@ def parse(lines: Iterable[str], path: Path) -> list[Layer]:
         if not words:
             continue
         try:
+            if len(words) < 3:
+                raise ValueError("a line is: kind name images x height x width x channels option=value ...")
             layer = _layer(path.stem, *words)
             if layer.label in layers:
                 raise ValueError("this name is taken by an earlier line")
@@ -191,7 +196,7 @@ def _layer(stem: str, kind: str, name: str, size: str, *words: str) -> Layer:
                 groups=int(options.pop("groups", "1")),
             )
             if x_shape[3] % layer.groups or layer.filters % layer.groups:
-                raise ValueError(f"{layer.groups} groups divide {x_shape[3]} channels or {layer.filters} filters not")
+                raise ValueError(f"groups={layer.groups} must divide {x_shape[3]} channels and {layer.filters} filters")
         elif kind in ("max", "avg"):
             pool = options.pop("pool")
             strides = _pair(options.pop("strides", pool))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,33 @@ def describe() -> dict[str, str]:
         "software": f"Python {platform.python_version()}, NumPy {np.__version__}, "
         f"{platform.system()} {platform.release()} {platform.machine()}",
     }
-    if hasattr(os, "getloadavg"):
-        lines["load"] = f"{os.getloadavg()[0]:.1f} processes wanted a CPU in the minute before"
     return lines
+
+
+class Others:
+    """How many CPUs other processes kept busy since this object was made: what disturbs a measurement."""
+
+    def __init__(self) -> None:
+        self._start = self._read()
+
+    def __str__(self) -> str:
+        if self._start is None:
+            return "not known on this system"
+        (wall, busy), (wall_before, busy_before) = self._read(), self._start
+        cpus = max(0.0, (busy - busy_before) / max(wall - wall_before, 0.1))
+        warning = "; times of several threads are not to be trusted" if cpus > 0.25 else ""
+        return f"{cpus:.2f} CPUs were kept busy by other processes during the run{warning}"
+
+    @staticmethod
+    def _read() -> tuple[float, float] | None:
+        """Seconds on the clock, and CPU seconds of everybody but us."""
+        try:
+            with open("/proc/stat", encoding="utf-8") as file:
+                user, nice, system, _idle, _wait, irq, soft, steal = map(int, file.readline().split()[1:9])
+        except (OSError, ValueError):
+            return None
+        all_seconds = (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
+        return time.perf_counter(), all_seconds - sum(os.times()[:4])
 
 
 def cpu_model() -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 SAMPLE_SECONDS = 5e-3
+# A BLAS or OpenMP team that has just worked spins for some milliseconds more, on CPUs that the next one wants.
+SETTLE_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def time_in_turn(contenders: Sequence[Contender], repeat: int, sample_seconds: f
     Each turn starts with one untimed call, which wakes the threads and fills the caches; then comes one sample: as many
     calls in a row as fill ``sample_seconds``, at least one.
     """
+    time.sleep(SETTLE_SECONDS)
     loops = []
     for contender in contenders:
         contender.prepare()
@@ -69,6 +72,17 @@ def time_in_turn(contenders: Sequence[Contender], repeat: int, sample_seconds: f
             contender.call()
             taken.append(_sample(contender.call, count))
     return [Timing(tuple(taken)).scaled(contender.scale) for contender, taken in zip(contenders, samples, strict=True)]
+
+
+def time_slow(contender: Contender, repeat: int, limit: float = 1.0) -> Timing:
+    """Time a contender that takes so long that warming up is idle: ``repeat`` calls, or as many as start in ``limit``
+    seconds.
+    """
+    contender.prepare()
+    samples = [_sample(contender.call, 1)]
+    while len(samples) < repeat and sum(samples) < limit:
+        samples.append(_sample(contender.call, 1))
+    return Timing(tuple(samples)).scaled(contender.scale)
 
 
 def _sample(call: Callable[[], Any], count: int) -> float:

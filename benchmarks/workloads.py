@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import float64
@@ -20,22 +21,30 @@ from fastconv import reference
 NAIVE_WORK = 1_000_000
 
 
+@dataclass
 class Workload:
-    """One operation of a layer on fixed, signed random data.
+    """One operation (``"forward"``, ``"grad_input"`` or ``"grad_kernel"``) of a layer, and the data for it."""
 
-    Args:
-        layer: The layer.
-        operation: One of ``layer.operations``: ``"forward"``, ``"grad_input"`` or ``"grad_kernel"``.
-        dtype: float32 or float64.
-    """
+    layer: Layer
+    operation: str
+    dtype: np.dtype
+    x: np.ndarray
+    grad_output: np.ndarray
+    kernel: np.ndarray | None = None  # of a convolution
+    indices: np.ndarray | None = None  # of the cells that won, for the gradient of a maximum
 
-    def __init__(self, layer: Layer, operation: str, dtype: Any = np.float32) -> None:
-        self.layer, self.operation, self.dtype = layer, operation, np.dtype(dtype)
+    @classmethod
+    def random(cls, layer: Layer, operation: str, dtype: Any = np.float32) -> Workload:
+        """Signed normal numbers, the same in every run."""
         rng = np.random.default_rng(zlib.crc32(f"{layer.label} {operation}".encode()))
-        self.x = rng.standard_normal(layer.x_shape).astype(dtype)
-        self.grad_output = rng.standard_normal(layer.y_shape).astype(dtype)
+        dtype = np.dtype(dtype)
+        x, grad_output = (rng.standard_normal(shape).astype(dtype) for shape in (layer.x_shape, layer.y_shape))
+        work = cls(layer, operation, dtype, x, grad_output)
         if isinstance(layer, ConvLayer):
-            self.kernel = rng.standard_normal(layer.kernel_shape).astype(dtype)
+            work.kernel = rng.standard_normal(layer.kernel_shape).astype(dtype)
+        elif layer.kind == "max" and operation == "grad_input":
+            work.indices = fc.max_pool2d(x, return_indices=True, **layer.options)[1]
+        return work
 
     @property
     def gflop(self) -> float:
@@ -58,20 +67,28 @@ class Workload:
         """The articles' nested loops on a part of the work; their time is scaled to the whole of it."""
         part = self.part(work)
         loops = part._pool_call if isinstance(self.layer, PoolLayer) else part._conv_call
-        scale = self.layer.work / part.layer.work
-        note = self.layer.describe_part(part.layer)
-        return Contender("naive", 1, loops(reference, np.float64), scale=scale, note=f"{note}, time x {scale:.4g}")
+        scale, note = self.share(part)
+        return Contender("naive", 1, loops(reference, np.float64), scale=scale, note=note)
 
     def part(self, work: int) -> Workload:
         """The first images, or the first filters or channels of the first image, with their share of the data."""
-        part = object.__new__(Workload)
-        part.layer, part.operation, part.dtype = self.layer.part(work), self.operation, self.dtype
-        for name, shape in (("x", part.layer.x_shape), ("grad_output", part.layer.y_shape)):
-            whole = getattr(self, name)
-            setattr(part, name, np.ascontiguousarray(whole[: shape[0], ..., : shape[3]]))
-        if isinstance(part.layer, ConvLayer):
-            part.kernel = np.ascontiguousarray(self.kernel[..., : part.layer.filters])
-        return part
+        layer = self.layer.part(work)
+        n, *_, channels = layer.x_shape
+        filters = layer.y_shape[3]
+        return Workload(
+            layer,
+            self.operation,
+            self.dtype,
+            np.ascontiguousarray(self.x[:n, ..., :channels]),
+            np.ascontiguousarray(self.grad_output[:n, ..., :filters]),
+            None if self.kernel is None else np.ascontiguousarray(self.kernel[..., :filters]),
+            None if self.indices is None else np.ascontiguousarray(self.indices[:n, ..., :filters]),
+        )
+
+    def share(self, part: Workload) -> tuple[float, str]:
+        """How many times the work of ``part`` this is, and what to tell the reader about it."""
+        scale = self.layer.work / part.layer.work
+        return scale, "" if scale == 1 else f"{self.layer.describe_part(part.layer)}, time x {scale:.4g}"
 
     def _conv_call(self, package: Any, dtype: Any, **algorithm: str) -> Callable[[], np.ndarray]:
         options = self.layer.options | algorithm
@@ -91,20 +108,21 @@ class Workload:
             return partial(package.avg_pool2d_grad, grads, x.shape, **options)
         if self.operation == "forward":
             return partial(package.max_pool2d, x, return_indices=True, **options)
-        _, indices = fc.max_pool2d(self.x, return_indices=True, **options)
-        return partial(package.max_pool2d_grad, grads, indices, x.shape, **options)
+        return partial(package.max_pool2d_grad, grads, self.indices, x.shape, **options)
 
     # What is right
 
     def error(self, result: Any) -> float:
         """Largest ``|result - exact| / sum of |products|`` of all cells; a NaN counts as infinite.
 
-        A pooling's cells are judged on the part that the naive loops take.
+        A pooling is judged on the part that the naive loops take, and a wrong index is an infinite error.
         """
-        if isinstance(result, tuple):  # a maximum and its indices
-            result = result[0]
-        expected, magnitude = self._expected
+        expected, magnitude, indices = self._expected
         n, *_, channels = expected.shape
+        if indices is not None:
+            result, found = result
+            if not np.array_equal(found[:n, ..., :channels], indices):
+                return math.inf
         got = result[:n, ..., :channels] if isinstance(self.layer, PoolLayer) else result
         if got.shape != expected.shape:
             raise ValueError(f"{self.layer.label} {self.operation}: shape {got.shape}, expected {expected.shape}")
@@ -137,28 +155,18 @@ class Workload:
             }
         return terms[self.operation]
 
-    @property
-    def _expected(self) -> tuple[np.ndarray, np.ndarray]:
-        """The exact answer and the sum of its terms' magnitudes, both to float64's rounding; worked out once."""
-        if not hasattr(self, "_answer"):
-            self._answer = self._pool_answer() if isinstance(self.layer, PoolLayer) else self._conv_answer()
-        return self._answer
-
-    def _pool_answer(self) -> tuple[np.ndarray, np.ndarray]:
+    @cached_property
+    def _expected(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """The exact answer, the sum of its terms' magnitudes (both to float64's rounding), and a maximum's indices."""
+        if isinstance(self.layer, ConvLayer):
+            self.check_float64()
+            return self._taps(), self._taps(np.abs), None
         part = self.part(NAIVE_WORK)
-        expected = part._pool_call(reference, np.float64)()
-        if self.layer.kind == "max" and self.operation == "forward":
-            return expected[0], np.abs(expected[0])
-        part.x, part.grad_output = np.abs(part.x), np.abs(part.grad_output)
-        if self.layer.kind == "max":
-            indices = self.part(NAIVE_WORK)._pool_call(reference, np.float64).args[1]
-            options = self.layer.options
-            return expected, reference.max_pool2d_grad(part.grad_output, indices, part.layer.x_shape, **options)
-        return expected, part._pool_call(reference, np.float64)()
-
-    def _conv_answer(self) -> tuple[np.ndarray, np.ndarray]:
-        self.check_float64()
-        return self._taps(), self._taps(np.abs)
+        magnitudes = replace(part, x=np.abs(part.x), grad_output=np.abs(part.grad_output))
+        expected, magnitude = (work._pool_call(reference, np.float64)() for work in (part, magnitudes))
+        if isinstance(expected, tuple):
+            return expected[0], np.abs(expected[0]), expected[1]
+        return expected, magnitude, None
 
     def check_float64(self) -> None:
         """Hold float64.py against the naive loops on the part that those can do.
@@ -166,8 +174,7 @@ class Workload:
         Raises:
             ArithmeticError: they differ by more than float64's rounding explains.
         """
-        part = self.part(NAIVE_WORK)
-        part.dtype = np.dtype(np.float64)
+        part = replace(self.part(NAIVE_WORK), dtype=np.dtype(np.float64))
         naive, taps, magnitude = part._conv_call(reference, np.float64)(), part._taps(), part._taps(np.abs)
         if not (np.abs(naive - taps) <= 2 * part.bound * magnitude).all():
             raise ArithmeticError(f"{self.layer.label} {self.operation}: float64.py and the naive loops disagree.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -140,6 +141,57 @@ def test_prange_bodies_take_no_lock(path):
     for line in path.read_text().splitlines():
         if re.match(r"\s*cdef .*\bnogil\b.*:", line):
             assert "noexcept" in line, f"{relative(path)}: {line.strip()}"
+
+
+def test_every_compiled_module_has_a_stub():
+    core = PACKAGE / "_core"
+    assert {path.stem for path in core.glob("*.pyi")} == {path.stem for path in core.glob("*.pyx")}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "_core").glob("*.pyi")), ids=relative)
+def test_stubs_tell_the_truth(path):
+    stub = ast.parse(path.read_text()).body
+    declared = {node.name for node in stub if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    declared |= {node.target.id for node in stub if isinstance(node, ast.AnnAssign)}
+    module = importlib.import_module(f"fastconv._core.{path.stem}")
+    own = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", module.__name__) == module.__name__
+    }
+    assert declared == own
+    source = path.with_suffix(".pyx").read_text()
+    for node in ast.walk(ast.Module(stub, [])):
+        if isinstance(node, ast.FunctionDef) and not node.decorator_list:
+            assert stub_parameters(node) == pyx_parameters(source, node.name), node.name
+
+
+def stub_parameters(node: ast.FunctionDef) -> list[str]:
+    """Names in order, with a ``*`` before the keywords."""
+    keywords = ["*", *(arg.arg for arg in node.args.kwonlyargs)] if node.args.kwonlyargs else []
+    return [*(arg.arg for arg in node.args.args), *keywords]
+
+
+def pyx_parameters(source: str, name: str) -> list[str]:
+    """The same names from Cython's ``def``, of which C types, defaults and ``not None`` are dropped."""
+    found = re.search(rf"^ *def {name.replace('__init__', '__cinit__')}\(([^)]*)\)", source, re.MULTILINE)
+    assert found, f"no def {name}"
+    parts = [part.replace("not None", "").split("=")[0].split() for part in found[1].split(",")]
+    return [words[-1] for words in parts if words]
+
+
+def test_every_check_has_one_home_and_a_user():
+    # fastconv._validation re-exports its files with `import *`: a second function of one name would hide the first.
+    home: dict[str, str] = {}
+    for path in sorted((PACKAGE / "_validation").glob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                assert node.name not in home, f"{node.name} stands in {home[node.name]} and {path.name}"
+                home[node.name] = path.name
+    texts = {path: path.read_text() for path in MODULES}
+    for name, file in home.items():
+        used = re.compile(rf"(?<!def )(?<!class )\b{name}\b")
+        assert any(used.search(text) for text in texts.values()), f"{file}: nothing uses {name}"
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=relative)

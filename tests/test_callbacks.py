@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -137,20 +138,66 @@ def test_progress_is_a_line_per_epoch_where_there_is_no_terminal(verbose, capsys
             assert word in line
 
 
-def test_progress_is_a_bar_on_a_terminal(monkeypatch):
+def shown(text):
+    """What a terminal shows in the end: a carriage return starts the line anew, and later text covers earlier."""
+    lines = []
+    for line in text.split("\n"):
+        cells = ""
+        for part in line.split("\r"):
+            cells = part + cells[len(part) :]
+        lines.append(cells.rstrip())
+    return lines
+
+
+@pytest.mark.parametrize("columns", [0, 1, 20, 80, 130, 300])
+def test_progress_on_a_terminal_is_a_bar_that_gives_way_to_a_whole_line(columns, monkeypatch):
     stream = Terminal()
     monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(callbacks.ProgressBar, "INTERVAL", 0.0)
     x, y = make_data()
-    model = make_model()
-    model.fit(x, y, epochs=1, verbose=1, validation_data=(x, y))
-    text = stream.getvalue().split("\r")[-1]
-    assert text.startswith("Epoch 1/1")
-    assert text.endswith("\n")
-    for word in ("100%", "images/s", "loss: ", "val_loss: "):
-        assert word in text
-    stream.truncate(0)
-    model.predict(x)
-    assert "Predict" in stream.getvalue()
+    model = make_model(metrics=["accuracy"])
+    model.fit(x, y, epochs=2, batch_size=4, verbose=1, validation_data=(x, y))
+    text = stream.getvalue()
+    line = r"Epoch {}/2 - \d+\.\ds - [\d,]+ images/s - loss: \S+ - accuracy: \S+ - val_loss: \S+ - val_accuracy: \S+"
+    *lines, last = shown(text)
+    assert last == ""
+    assert len(lines) == 2
+    for number, epoch in enumerate(lines, 1):
+        assert re.fullmatch(line.format(number), epoch)
+    bars = [part for part in re.split(r"[\r\n]", text) if "%|" in part]
+    assert max(len(part.rstrip()) for part in re.split(r"[\r\n]", text) if "images/s" not in part) <= (
+        max(columns - 1, 1) if columns else 79
+    )
+    if columns == 0 or columns >= 80:
+        assert bars[0].startswith("Epoch 1/2   0%|")
+        assert any(re.fullmatch(r"Epoch 1/2 100%\|#+\| 00:00<00:00 - loss: \S+ - accuracy: \S+ *", bar) for bar in bars)
+    assert "| ," not in text
+
+
+def test_progress_of_an_epoch_that_does_not_end_stays(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    class Stop(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_model().fit(*make_data(), batch_size=4, verbose=1, callbacks=[Stop()])
+    *lines, last = shown(stream.getvalue())
+    assert last == ""
+    assert len(lines) == 1
+    assert lines[0].startswith("Epoch 1/1   0%|")
+
+
+def test_progress_of_a_prediction(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr("sys.stdout", stream)
+    x, _ = make_data()
+    make_model().predict(x)
+    assert re.fullmatch(r"Predict - \d+\.\ds - [\d,]+ images/s", shown(stream.getvalue())[0])
 
 
 def test_verbose_0_is_quiet(capsys):

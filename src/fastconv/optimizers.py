@@ -73,7 +73,7 @@ class Optimizer:
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue
         self.global_clipnorm = global_clipnorm
-        self.learning_rate = learning_rate  # type: ignore[assignment]
+        self.learning_rate = learning_rate
         self.iterations = 0
         self.built = False
         self._parameters: list[np.ndarray] = []
@@ -135,7 +135,7 @@ class Optimizer:
         iterations = _validation.as_index(where, "iterations", new[0][()])
         rate = float(new[1])
         if np.float32(rate) != np.float32(self.learning_rate):  # A rate kept in float32 must not lose our digits.
-            self.learning_rate = rate  # type: ignore[assignment]
+            self.learning_rate = rate
         for slot, value in zip(self._slots, new[2:], strict=True):
             slot[...] = value
         self.iterations = iterations

@@ -8,12 +8,23 @@ pyplot's global state is not touched, so they work on machines without a display
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._validation import as_labels, check_same_length, missing_extra
+from ._validation import (
+    as_class_names,
+    as_curves,
+    as_feature_maps,
+    as_filters,
+    as_labels,
+    as_pictures,
+    as_probabilities,
+    check_not_empty,
+    check_same_length,
+    missing_extra,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,15 +63,8 @@ def plot_history(history: Any) -> Figure:
         >>> [axes.get_title() for axes in figure.axes]
         ['Loss']
     """
-    curves = getattr(history, "history", history)
-    if not isinstance(curves, Mapping):
-        raise TypeError(
-            f"plot_history: history must be what fit returns or its .history, received {type(history).__name__}."
-        )
-    curves = {str(name): np.asarray(values, dtype=float) for name, values in curves.items() if len(values)}
+    curves = as_curves(history)
     metrics = list(dict.fromkeys(name.removeprefix("val_") for name in curves))
-    if not metrics:
-        raise ValueError("plot_history: history has no epoch to draw.")
     figure = _figure(4.8 * len(metrics), 3.6)
     from matplotlib.ticker import MaxNLocator
 
@@ -111,7 +115,7 @@ def plot_filters(layer_or_kernel: Any, *, max_filters: int = 64, title: str | No
         >>> sum(axes.get_title().isdigit() for axes in figure.axes)
         6
     """
-    kernel = _kernel_of(layer_or_kernel)
+    kernel = as_filters(layer_or_kernel)
     name = getattr(layer_or_kernel, "name", None)
     kh, kw, channels, filters = kernel.shape
     shown_filters, shown_channels = min(filters, max_filters), min(channels, max_filters)
@@ -173,14 +177,7 @@ def plot_feature_maps(maps: Any, *, max_maps: int = 64, title: str | None = None
         >>> sum(axes.get_title().isdigit() for axes in figure.axes)
         6
     """
-    array = np.asarray(maps)
-    if array.ndim == 4 and len(array) == 1:
-        array = array[0]
-    if array.ndim != 3 or array.size == 0:
-        raise ValueError(
-            "plot_feature_maps: maps must be one image's output (h, w, channels) or (1, h, w, channels), received "
-            f"maps.shape={array.shape}." + (" Take one image: maps[0]." if array.ndim == 4 else "")
-        )
+    array = as_feature_maps(maps)
     height, width, channels = array.shape
     shown = min(channels, max_maps)
     columns = _columns(shown, 8)
@@ -232,13 +229,13 @@ def plot_predictions(
         '1 (90.0 %)'
     """
     where = "plot_predictions"
-    pictures = _pictures(where, images)
-    chances = _probabilities(where, probabilities)
+    pictures = as_pictures(where, images)
+    chances = as_probabilities(where, probabilities)
     check_same_length(where, images=pictures, probabilities=chances)
     truth = None if labels is None else as_labels(where, "labels", labels, chances.shape[1])
     if truth is not None:
         check_same_length(where, images=pictures, labels=truth)
-    names = _class_names(where, class_names, chances.shape[1])
+    names = as_class_names(where, class_names, chances.shape[1])
     columns = min(columns, len(pictures))
     rows = math.ceil(len(pictures) / columns)
     long_names = max(map(len, names)) > 3
@@ -296,7 +293,7 @@ def plot_confidence_histogram(probabilities: Any, labels: Any, *, bins: int = 20
         ['all 2 images', '1 wrongly read']
     """
     where = "plot_confidence_histogram"
-    chances = _probabilities(where, probabilities)
+    chances = as_probabilities(where, probabilities)
     truth = as_labels(where, "labels", labels, chances.shape[1])
     check_same_length(where, probabilities=chances, labels=truth)
     highest = np.minimum(chances.max(axis=1), 1.0)  # a float32 softmax may give 1.0000001
@@ -346,8 +343,7 @@ def plot_confusion_matrix(
     where = "plot_confusion_matrix"
     truth, guess = as_labels(where, "y_true", y_true), as_labels(where, "y_pred", y_pred)
     check_same_length(where, y_true=truth, y_pred=guess)
-    if not len(truth):
-        raise ValueError(f"{where}: y_true and y_pred are empty.")
+    check_not_empty(where, y_true=truth, y_pred=guess)
     if class_names is not None:
         classes = len(class_names)
     else:
@@ -357,7 +353,7 @@ def plot_confusion_matrix(
             if widths
             else int(max(truth.max(), guess.max())) + 1
         )
-    names = _class_names(where, class_names, max(classes, int(truth.max()) + 1, int(guess.max()) + 1))
+    names = as_class_names(where, class_names, max(classes, int(truth.max()) + 1, int(guess.max()) + 1))
     counts = np.zeros((len(names), len(names)), dtype=np.int64)
     np.add.at(counts, (truth, guess), 1)
     shares = 100.0 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -420,58 +416,3 @@ def _hide_ticks(panels: Sequence[Axes]) -> None:
         panel.set_yticks([])
         if not panel.has_data():
             panel.set_visible(False)
-
-
-def _kernel_of(layer_or_kernel: Any) -> np.ndarray:
-    """The kernel (kh, kw, in_channels, filters) of a layer, or the array itself."""
-    if hasattr(layer_or_kernel, "get_weights"):
-        weights = layer_or_kernel.get_weights()
-        if not weights:
-            name = getattr(layer_or_kernel, "name", "")
-            raise ValueError(
-                f"plot_filters: layer {name!r} has no weights. Build it first (call it or its model on an input), and "
-                "choose a convolution layer."
-            )
-        layer_or_kernel = weights[0]
-    kernel = np.asarray(layer_or_kernel)
-    if kernel.ndim != 4 or kernel.size == 0:
-        raise ValueError(
-            "plot_filters: expected a convolution layer or a kernel (kh, kw, in_channels, filters), received "
-            f"shape={kernel.shape}."
-        )
-    return kernel
-
-
-def _pictures(where: str, images: Any) -> np.ndarray:
-    """(n, h, w) of grey values or (n, h, w, 3) of colours."""
-    array = np.asarray(images)
-    if array.ndim == 4 and array.shape[3] == 1:
-        array = array[..., 0]
-    if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] != 3) or not len(array):
-        raise ValueError(
-            f"{where}: images must be (n, h, w), (n, h, w, 1) or (n, h, w, 3) with n >= 1, received "
-            f"images.shape={array.shape}." + (" Add the first axis: images[None]." if array.ndim == 2 else "")
-        )
-    return array
-
-
-def _probabilities(where: str, probabilities: Any) -> np.ndarray:
-    """(n, classes), checked to look like probabilities, since logits would be drawn without a sign that they are."""
-    array = np.asarray(probabilities, dtype=float)
-    if array.ndim != 2 or array.shape[1] < 2:
-        raise ValueError(f"{where}: probabilities must be (n, classes), received probabilities.shape={array.shape}.")
-    if array.size and not (array.min() >= 0 and array.max() <= 1.001):
-        raise ValueError(
-            f"{where}: probabilities must lie between 0 and 1, received {array.min():.4g} to {array.max():.4g}. If the "
-            "model gives logits: fastconv.softmax(logits)."
-        )
-    return array
-
-
-def _class_names(where: str, class_names: Sequence[str] | None, classes: int) -> list[str]:
-    names = [str(i) for i in range(classes)] if class_names is None else [str(name) for name in class_names]
-    if len(names) != classes:
-        raise ValueError(
-            f"{where}: class_names must have one name for each of {classes} classes, received {len(names)}."
-        )
-    return names

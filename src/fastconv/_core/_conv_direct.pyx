@@ -4,36 +4,43 @@ The vector lanes hold output channels, a tile's rows are output pixels, each wit
 convolution, arXiv:1907.02129). Neither the image nor its patches are rearranged or padded (zero-memory-overhead
 convolution, arXiv:1809.10170): the pixels of a block are sorted into regions whose windows meet the same taps, so a
 tile at the border reads and multiplies real cells only. Padding costs nothing, and can turn no inf into a nan.
+
+Few output channels would leave lanes empty. Then `fold` neighbouring pixels share a tile's row: their channels lie
+side by side in the output, and one kernel, as wide as all their windows together, serves them, with zeros where a tap
+is not theirs (a Toeplitz matrix). As 0 * inf is nan, blocks with an inf or a nan in the image are not folded.
 """
 
 from array import array
 
 from cython.parallel cimport prange
 from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
 
-from ._runtime cimport active_kernels, address, allocate, ceil_div, keep, team_size
+from ._runtime cimport active_kernels, address, allocate, ceil_div, clip, keep, team_size
 from .kernels cimport fc_kernels, fc_tile
 
 cdef enum:
     BLOCK_BYTES = 96 * 1024          # of input and output; with a weight panel they should stay in L2
-    BLOCK_PIXELS_MIN = 48            # enough tiles to read a weight panel for
+    BLOCK_PIXELS_MIN = 224           # enough tiles to fetch a weight panel for: 48 cost a quarter on 7x7, 512 -> 512
     BLOCK_COLS_MAX = 4096            # bounds the tables of very wide images
     BLOCKS_WANTED = 8                # where there is work for them: no thread waits long for the last block
 
 cdef struct region:
     # Pixels first .. first + per_image * images of the offset tables, in the order (image, row, column), whose
-    # windows meet the taps of segments seg .. seg + n_segs.
-    Py_ssize_t first, per_image, seg, n_segs
+    # windows meet the taps of segments seg .. seg + n_segs; if folded, each entry is a run of `fold` pixels.
+    Py_ssize_t first, per_image, seg, n_segs, folded
 
 cdef struct kind:
-    # Blocks of one shape and one position relative to the borders share their regions, the largest first.
-    Py_ssize_t first, count
+    # Blocks of one shape and one position relative to the borders share their regions, the largest first: once
+    # plain, once folded.
+    Py_ssize_t first, count, folded_first, folded_count
 
 cdef struct conv:
     const fc_kernels *k
     Py_ssize_t n, gh, gw                             # images and the grid of output pixels
     Py_ssize_t images, rows, cols                    # of a block; several images only if it holds them whole
     Py_ssize_t row_blocks, col_blocks, blocks
+    Py_ssize_t ih, in_row, row_step, row_first, row_last    # image rows, elements of one; the window's rows
     Py_ssize_t a_img, a_row, a_col                   # elements of x per image, grid row, grid column
     Py_ssize_t c_first, c_img, c_row, c_col          # the same of the output
     Py_ssize_t groups, cg, ng                        # channels of a group: input, output
@@ -52,6 +59,7 @@ cdef struct conv:
     const Py_ssize_t *c_off
     Py_ssize_t n_panels, n_vectors                   # panel p holds the vectors panel_v[p] .. panel_v[p + 1]
     const Py_ssize_t *panel_v
+    Py_ssize_t fold, fold_span, fold_width           # pixels of a run, its window's columns, its panel's columns
     bint side_by_side                                # a block's output is one run of memory, written by one panel
     # This call's arrays.
     const char *x
@@ -59,6 +67,8 @@ cdef struct conv:
     const char *bias
     char *packed
     char *packed_bias
+    char *folded
+    char *folded_bias
     char *out
     int activation
 
@@ -74,6 +84,7 @@ cdef class ConvPlan:
 
     cdef conv p
     cdef list _kept
+    cdef Py_ssize_t n_rows, col_step
     cdef readonly double work
 
     def __cinit__(self, *, int itemsize, tuple image, tuple grid, tuple steps, tap_rows, tap_cols, tap_weights,
@@ -87,10 +98,13 @@ cdef class ConvPlan:
         p.n, ih, iw, c = image
         p.gh, p.gw = grid
         row_step, col_step = steps
+        p.ih, p.in_row, p.row_step = ih, iw * c, row_step
+        p.row_first, p.row_last = min(tap_rows, default=0), max(tap_rows, default=0)
         p.a_img, p.a_row, p.a_col = ih * iw * c, row_step * iw * c, col_step * c
         p.c_first, p.c_img, p.c_row, p.c_col = out_strides
         p.groups, p.cg, p.ng = groups, group_inputs, group_outputs
         p.k_stride, p.j_stride, p.group_stride = weight_strides
+        self.n_rows, self.col_step = len(tap_rows), col_step
         p.taps = len(tap_rows) * len(tap_cols)
         p.tap_weights = keep(self._kept, tap_weights)
         p.depth = p.taps * p.cg
@@ -99,9 +113,11 @@ cdef class ConvPlan:
         self._make_blocks(max(BLOCK_BYTES // ((row_step * col_step * c + groups * group_outputs) * itemsize), 1))
         row_ranges = [met_taps(r * row_step, tap_rows, ih) for r in range(p.gh)]
         col_ranges = [met_taps(q * col_step, tap_cols, iw) for q in range(p.gw)]
-        segments = self._make_segments([offset * iw * c for offset in tap_rows], tap_cols, set(col_ranges), c)
-        self._make_regions(row_ranges, col_ranges, segments)
         self._make_panels()
+        all_cols = (0, len(tap_cols))
+        self._choose_fold(list(tap_cols), col_step, col_ranges.count(all_cols))
+        segments = self._make_segments([offset * iw * c for offset in tap_rows], tap_cols, set(col_ranges), c)
+        self._make_regions(row_ranges, col_ranges, segments, all_cols)
 
     cdef _make_blocks(self, Py_ssize_t pixels):
         """Cut the grid into blocks of about `pixels` pixels: some whole images, or some rows of one, even in size."""
@@ -137,44 +153,13 @@ cdef class ConvPlan:
                     seg_k.append((i * len(tap_cols) + j) * p.cg)
                     seg_len.append(p.cg)
             found[first, last] = start, (len(seg_a) - start) // max(len(tap_rows), 1)
+        found["folded"] = len(seg_a), 1
+        for i, row in enumerate(tap_rows if p.fold > 1 else ()):
+            seg_a.append(row + tap_cols[0] * c)
+            seg_k.append(i * p.fold_span * p.cg)
+            seg_len.append(p.fold_span * p.cg)
         p.seg_a, p.seg_k, p.seg_len = keep(self._kept, seg_a), keep(self._kept, seg_k), keep(self._kept, seg_len)
         return found
-
-    cdef _make_regions(self, list row_ranges, list col_ranges, dict segments):
-        """Sort every kind of block's pixels into regions, and note where block and output have them."""
-        cdef conv *p = &self.p
-        cdef Py_ssize_t img, r, q
-        kind_of, kinds, regions, seen = [], [], [], {}
-        a_off, c_off = array("q"), array("q")
-        col_parts = [tuple(col_ranges[q:q + p.cols]) for q in range(0, p.gw, max(p.cols, 1))]
-        for r in range(0, p.gh, max(p.rows, 1)):
-            row_part = tuple(row_ranges[r:r + p.rows])
-            for col_part in col_parts:
-                key = row_part, col_part
-                if key not in seen:
-                    seen[key] = len(seen)
-                    new = []
-                    for row_range, in_rows in positions(row_part).items():
-                        for col_range, in_cols in positions(col_part).items():
-                            start, per_row = segments[col_range]
-                            new.append((in_rows, in_cols, start + row_range[0] * per_row,
-                                        (row_range[1] - row_range[0]) * per_row))
-                    # The largest first: see side_by_side.
-                    new.sort(key=lambda found: -len(found[0]) * len(found[1]))
-                    kinds += [len(regions) // 4, len(new)]
-                    for in_rows, in_cols, seg, n_segs in new:
-                        regions += [len(a_off), len(in_rows) * len(in_cols), seg, n_segs]
-                        for img in range(p.images):
-                            for i in in_rows:
-                                for j in in_cols:
-                                    a_off.append(img * p.a_img + <Py_ssize_t> i * p.a_row + <Py_ssize_t> j * p.a_col)
-                                    c_off.append(img * p.c_img + <Py_ssize_t> i * p.c_row + <Py_ssize_t> j * p.c_col)
-                kind_of.append(seen[key])
-        p.kind_of = keep(self._kept, kind_of)
-        # The structs are all Py_ssize_t, so an array of integers is an array of them.
-        p.kinds = <const kind *> keep(self._kept, kinds)
-        p.regions = <const region *> keep(self._kept, regions)
-        p.a_off, p.c_off = keep(self._kept, a_off), keep(self._kept, c_off)
 
     cdef _make_panels(self):
         """Cut the output channels into panels of 1..nv_max vectors, as even as they come: 5 vectors are 2 + 3."""
@@ -189,6 +174,71 @@ cdef class ConvPlan:
                           and (p.rows == 1 or p.cols == p.gw and p.c_row == p.gw * p.ng)
                           and (p.images == 1 or p.c_img == p.gh * p.c_row))
 
+    cdef _choose_fold(self, list tap_cols, Py_ssize_t col_step, Py_ssize_t inner):
+        """The number of neighbouring pixels that fill the lanes best: fewest vector operations for a row.
+
+        inner: pixels of a row whose windows meet every tap column; those that no run takes stay single.
+        """
+        cdef conv *p = &self.p
+        cdef Py_ssize_t fold, vectors, span, cost, single = p.n_vectors * len(tap_cols), best
+        p.fold = p.fold_span = p.fold_width = 0
+        if not p.side_by_side or p.depth == 0 or tap_cols != list(range(tap_cols[0], tap_cols[0] + len(tap_cols))):
+            return
+        # A run must win clearly: it brings a region of its own.
+        best = inner * single * 4 // 5
+        for fold in range(2, min(inner, 2 * p.k.lanes) + 1):
+            vectors = ceil_div(fold * p.ng, p.k.lanes)
+            span = len(tap_cols) + (fold - 1) * col_step
+            cost = inner // fold * vectors * span + inner % fold * single
+            if vectors <= p.k.nv_max and cost < best:
+                best = cost
+                p.fold, p.fold_span, p.fold_width = fold, span, vectors * p.k.lanes
+
+    cdef _make_regions(self, list row_ranges, list col_ranges, dict segments, tuple all_cols):
+        """Sort every kind of block's pixels into regions, and note where block and output have them."""
+        cdef conv *p = &self.p
+        kind_of, kinds, regions, seen = [], [], [], {}
+        a_off, c_off = array("q"), array("q")
+        col_parts = [tuple(col_ranges[q:q + p.cols]) for q in range(0, p.gw, max(p.cols, 1))]
+        for r in range(0, p.gh, max(p.rows, 1)):
+            row_part = tuple(row_ranges[r:r + p.rows])
+            for col_part in col_parts:
+                key = row_part, col_part
+                if key not in seen:
+                    seen[key] = len(seen)
+                    for folded in (False, True):
+                        new = []
+                        for row_range, in_rows in positions(row_part).items():
+                            for col_range, in_cols in positions(col_part).items():
+                                if folded and p.fold > 1 and col_range == all_cols:
+                                    runs = len(in_cols) // p.fold * p.fold
+                                    new.append((in_rows, in_cols[:runs:p.fold], row_range, "folded"))
+                                    in_cols = in_cols[runs:]
+                                new.append((in_rows, in_cols, row_range, col_range))
+                        # The largest first: see side_by_side.
+                        new.sort(key=lambda found: -len(found[0]) * len(found[1]))
+                        kinds += [len(regions) // 5, len(new)]
+                        for in_rows, in_cols, (top, bottom), col_range in new:
+                            start, per_row = segments[col_range]
+                            regions += [len(a_off), len(in_rows) * len(in_cols), start + top * per_row,
+                                        (bottom - top) * per_row, col_range == "folded"]
+                            self._add_pixels(a_off, c_off, in_rows, in_cols)
+                kind_of.append(seen[key])
+        p.kind_of = keep(self._kept, kind_of)
+        # The structs are all Py_ssize_t, so an array of integers is an array of them.
+        p.kinds = <const kind *> keep(self._kept, kinds)
+        p.regions = <const region *> keep(self._kept, regions)
+        p.a_off, p.c_off = keep(self._kept, a_off), keep(self._kept, c_off)
+
+    cdef _add_pixels(self, a_off, c_off, list in_rows, list in_cols):
+        cdef conv *p = &self.p
+        cdef Py_ssize_t img, r, q
+        for img in range(p.images):
+            for r in in_rows:
+                for q in in_cols:
+                    a_off.append(img * p.a_img + r * p.a_row + q * p.a_col)
+                    c_off.append(img * p.c_img + r * p.c_row + q * p.c_col)
+
     def __call__(self, x, kernel, bias, out, int activation):
         """Convolve: x (n, ih, iw, c) and kernel are read, out is written; all C-contiguous, of the plan's type."""
         cdef conv p = self.p
@@ -199,15 +249,22 @@ cdef class ConvPlan:
             return
         p.x, p.kernel = <const char *> address(x, False), <const char *> address(kernel, False)
         p.out = <char *> address(out, True)
-        p.bias = NULL if bias is None else <const char *> address(bias, False)
+        p.bias = NULL
+        if bias is not None:
+            p.bias = <const char *> address(bias, False)
         p.activation = activation
-        p.packed = allocate(p.groups * width * (p.depth + 1), itemsize)
+        cdef Py_ssize_t fold_depth = self.n_rows * p.fold_span * p.cg
+        p.packed = allocate(p.groups * width * (p.depth + 1) + p.fold_width * (fold_depth + 1), itemsize)
         p.packed_bias = p.packed + p.groups * width * p.depth * itemsize
+        p.folded = p.packed_bias + p.groups * width * itemsize
+        p.folded_bias = p.folded + p.fold_width * fold_depth * itemsize
         # Few blocks (one image, few pixels): the panels of a block are shared out too.
         splits = 1 if p.blocks >= team else min(ceil_div(team, p.blocks), p.n_panels)
         with nogil:
             for index in prange(packing, schedule="static", num_threads=team):
                 pack_panel(&p, index)
+            if p.fold > 1:
+                pack_folded(&p, self.n_rows, p.taps // self.n_rows, self.col_step)
             for index in prange(p.blocks * splits, schedule="static", num_threads=team):
                 run_block(&p, index // splits, index % splits, splits)
         free(p.packed)
@@ -248,6 +305,32 @@ cdef void pack_panel(conv *p, Py_ssize_t index) noexcept nogil:
         p.k.pack(p.packed_bias + channel * itemsize, width, p.bias + (group * p.ng + first) * itemsize, 1, 0, n, 1)
 
 
+cdef void pack_folded(conv *p, Py_ssize_t n_rows, Py_ssize_t n_cols, Py_ssize_t col_step) noexcept nogil:
+    """The one panel's rows again, pixel by pixel of a run: shifted by the pixel's columns, zeros elsewhere."""
+    cdef Py_ssize_t itemsize = p.k.itemsize, width = p.n_vectors * p.k.lanes
+    cdef Py_ssize_t pixel, row, col, ch, to, source
+    memset(p.folded, 0, p.fold_width * (n_rows * p.fold_span * p.cg + 1) * itemsize)
+    for pixel in range(p.fold):
+        for row in range(n_rows):
+            for col in range(n_cols):
+                for ch in range(p.cg):
+                    to = ((row * p.fold_span + col + pixel * col_step) * p.cg + ch) * p.fold_width + pixel * p.ng
+                    source = ((row * n_cols + col) * p.cg + ch) * width
+                    memcpy(p.folded + to * itemsize, p.packed + source * itemsize, p.ng * itemsize)
+        if p.bias != NULL:
+            memcpy(p.folded_bias + pixel * p.ng * itemsize, p.bias, p.ng * itemsize)
+
+
+cdef bint block_is_finite(const conv *p, Py_ssize_t img, Py_ssize_t images, Py_ssize_t row, Py_ssize_t rows,
+                          const char *x) noexcept nogil:
+    """Whether all image cells that a block's windows can meet are finite."""
+    cdef Py_ssize_t top = clip(row * p.row_step + p.row_first, 0, p.ih)
+    cdef Py_ssize_t bottom = clip((row + rows - 1) * p.row_step + p.row_last + 1, 0, p.ih)
+    if images > 1:
+        top, bottom = 0, images * p.ih
+    return p.k.finite(x + (img * p.a_img + top * p.in_row) * p.k.itemsize, (bottom - top) * p.in_row) != 0
+
+
 cdef void run_block(conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_t splits) noexcept nogil:
     """One block of output pixels for the panels of one split, all groups."""
     cdef Py_ssize_t itemsize = p.k.itemsize, lanes = p.k.lanes
@@ -255,7 +338,8 @@ cdef void run_block(conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_t spli
     cdef Py_ssize_t img = index // per_image * p.images, images = min(p.images, p.n - img)
     cdef Py_ssize_t row = index % per_image // p.col_blocks * p.rows, col = index % p.col_blocks * p.cols
     cdef const kind *regions = &p.kinds[p.kind_of[index % per_image]]
-    cdef Py_ssize_t group, panel, first, channel, i, end = -1
+    cdef Py_ssize_t first_region = regions.first, last_region
+    cdef Py_ssize_t group, panel, first, channel, i, end = -1, rows = min(p.rows, p.gh - row)
     cdef const char *x = p.x + (img * p.a_img + row * p.a_row + col * p.a_col) * itemsize
     cdef char *out = p.out + (p.c_first + img * p.c_img + row * p.c_row + col * p.c_col) * itemsize
     cdef fc_tile t
@@ -263,20 +347,27 @@ cdef void run_block(conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_t spli
     t.accumulate = 0
     t.activation = p.activation
     if p.side_by_side:
-        end = images * min(p.rows, p.gh - row) * min(p.cols, p.gw - col) * p.ng
+        end = images * rows * min(p.cols, p.gw - col) * p.ng
+    last_region = first_region + regions.count
+    if p.fold > 1 and block_is_finite(p, img, images, row, rows, p.x):
+        first_region = regions.folded_first
+        last_region = first_region + regions.folded_count
     for group in range(p.groups):
         t.a = x + group * p.cg * itemsize
         for panel in range(split * p.n_panels // splits, (split + 1) * p.n_panels // splits):
             first = p.panel_v[panel] * lanes
             channel = group * p.n_vectors * lanes + first
-            t.b_step = p.panel_v[panel + 1] * lanes - first
-            t.n = min(t.b_step, p.ng - first)
-            t.b = p.packed + channel * p.depth * itemsize
-            t.bias = NULL if p.bias == NULL else p.packed_bias + channel * itemsize
             t.c = out + (group * p.ng + first) * itemsize
-            for i in range(regions.first, regions.first + regions.count):
-                run_region(p, &p.regions[i], images, end if i == regions.first else -1, &t,
-                           p.panel_v[panel + 1] - p.panel_v[panel])
+            for i in range(first_region, last_region):
+                if p.regions[i].folded:
+                    t.b_step, t.n, t.b = p.fold_width, p.fold * p.ng, p.folded
+                    t.bias = NULL if p.bias == NULL else p.folded_bias
+                else:
+                    t.b_step = p.panel_v[panel + 1] * lanes - first
+                    t.n = min(t.b_step, p.ng - first)
+                    t.b = p.packed + channel * p.depth * itemsize
+                    t.bias = NULL if p.bias == NULL else p.packed_bias + channel * itemsize
+                run_region(p, &p.regions[i], images, end if i == first_region else -1, &t, t.b_step // lanes)
 
 
 cdef void run_region(conv *p, const region *r, Py_ssize_t images, Py_ssize_t end, fc_tile *t,

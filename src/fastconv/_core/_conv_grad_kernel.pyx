@@ -15,7 +15,7 @@ from ._runtime cimport active_kernels, address, allocate, ceil_div, clip, keep, 
 from .kernels cimport fc_kernels, fc_tile
 
 cdef enum:
-    BLOCK_PIXELS = 192               # a panel of grad_output, and the pixels of x beside it, stay in L1 or L2
+    BLOCK_PIXELS = 128               # a panel of grad_output, and the pixels of x beside it, stay in L1 or L2
     PARTS_MAX = 16                   # parts of the batch's sum; more than any small machine's threads
     PARTS_ELEMENTS = 1 << 20         # and not more of them than this many elements in all, 4 MB of float32
 

@@ -92,10 +92,10 @@ def as_numeric(where: str, name: str, value: Any) -> np.ndarray:
 def as_class_labels(where: str, y: Any, shape: tuple[int, ...], classes: int, ignore: int | None = None) -> np.ndarray:
     """Integer labels of ``shape`` (or shape + (1,)) in 0 … classes - 1 (or equal to ``ignore``), as int64."""
     y = as_numeric(where, "y", y)
-    if y.shape == shape + (1,):
+    if y.shape == (*shape, 1):
         y = y.reshape(shape)
     if y.shape != shape:
-        hint = " One-hot rows want loss='categorical_crossentropy'." if y.shape == shape + (classes,) else ""
+        hint = " One-hot rows want loss='categorical_crossentropy'." if y.shape == (*shape, classes) else ""
         raise ValueError(
             f"{where}: labels must have shape {shape}, one integer each, received y.shape={y.shape}.{hint}"
         )
@@ -123,11 +123,11 @@ def as_class_labels(where: str, y: Any, shape: tuple[int, ...], classes: int, ig
 def as_targets(where: str, y: Any, shape: tuple[int, ...], dtype: np.dtype, *, one_hot: bool) -> np.ndarray:
     """Finite targets of exactly ``shape``, as ``dtype``; one axis of length 1 too few or too many is mended."""
     y = as_numeric(where, "y", y)
-    if y.shape != shape and (y.shape + (1,) == shape or y.shape == shape + (1,)) and not one_hot:
+    if y.shape != shape and ((*y.shape, 1) == shape or y.shape == (*shape, 1)) and not one_hot:
         y = y.reshape(shape)
     if y.shape != shape:
         hint = ""
-        if one_hot and y.shape in (shape[:-1], shape[:-1] + (1,)):
+        if one_hot and y.shape in (shape[:-1], (*shape[:-1], 1)):
             hint = (
                 " Integer labels want loss='sparse_categorical_crossentropy', "
                 f"or fastconv.utils.to_categorical(y, {shape[-1]})."
@@ -196,7 +196,8 @@ def training_failed(problem: str) -> RuntimeError:
 def no_model_shape(name: str, attribute: str) -> AttributeError:
     """The error for the shape of a model that nobody has told it yet."""
     return AttributeError(
-        f"Sequential '{name}' has no {attribute} yet: call it on an array, build(input_shape), or start with Input(shape)."
+        f"Sequential '{name}' has no {attribute} yet: call it on an array, build(input_shape), or start with "
+        "Input(shape)."
     )
 
 

@@ -180,16 +180,16 @@ def check_out(where: str, out: Any, shape: tuple[int, ...], dtype: np.dtype, *in
         )
     if not out.flags.writeable:
         raise ValueError(f"{where}: out is read-only.")
-    if any(array is not None and share_memory(out, array) for array in inputs):
+    if any(array is not None and _share_memory(out, array) for array in inputs):
         raise ValueError(f"{where}: out overlaps an input; give it memory of its own.")
 
 
-def share_memory(a: np.ndarray, b: np.ndarray) -> bool:
+def _share_memory(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two arrays have a byte in common; True where finding out would take too long."""
     if not np.may_share_memory(a, b):
         return False
     try:
-        return bool(np.shares_memory(a, b, max_work=10_000))
+        return bool(np.shares_memory(a, b, max_work=10_000))  # type: ignore[arg-type]  # NumPy's stub has -1 and 0 only
     except np.exceptions.TooHardError:
         return True
 

@@ -150,7 +150,7 @@ class ZeroPadding2D(Layer):
         self._layout = image_layout(self.data_format)
 
     def call(self, x: Array, training: bool = False) -> Array:
-        y = self._empty("output", self.compute_output_shape(x.shape))  # type: ignore[arg-type]
+        y = self._empty("output", self.compute_output_shape(x.shape))
         y.fill(0)
         y[self._interior(x.shape)] = x
         self._keep(training, y.shape, x.shape)

@@ -345,7 +345,7 @@ def save_weights(model: Sequential, filepath: str | os.PathLike[str], overwrite:
         groups["optimizer"] = tree["optimizer"]
     arrays = {f"{group}/vars/{i}": array for group, node in groups.items() for i, array in node["vars"].items()}
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez(buffer, **arrays)
     _write(path, buffer.getvalue())
 
 

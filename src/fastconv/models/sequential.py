@@ -172,7 +172,8 @@ class Sequential(LayerStack):
             y: Targets, one per sample, as the loss takes them.
             batch_size: Samples per update. Default 32.
             epochs: The number of the last epoch; ``epochs - initial_epoch`` are run. Default 1.
-            verbose: 0 quiet, 1 a bar per epoch, 2 a line per epoch, ``"auto"`` (default) as 1. See `ProgressBar`.
+            verbose: 0 quiet, 1 a bar and then a line per epoch, 2 the lines alone, ``"auto"`` (default) as 1. See
+                `ProgressBar`.
             callbacks: `Callback` objects.
             validation_split: The last part of the samples is validated on and not trained on. Default 0.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)``; takes precedence over ``validation_split``.

@@ -352,7 +352,9 @@ def _grad_kernel_plan(p: ConvProblem, itemsize: int, isa: str) -> GradKernelPlan
     )
 
 
-def _forward_direct(p: ConvProblem, x: Array, kernel: Array, bias: Array | None, y: Array, activation: int) -> None:
+def _forward_direct(
+    p: ConvProblem, x: Array, kernel: Array, bias: Array | None, y: Array, activation: int | None
+) -> None:
     _forward_plan(p, x.itemsize, _runtime.get_isa())(x, kernel, bias, y, activation or 0)
 
 

@@ -101,7 +101,12 @@ def max_pool2d(
     y = Result(where, p.y_shape, x.dtype, out, data_format, (x,))
     found = Result(where, p.y_shape, _index_dtype(x.dtype), indices_out, data_format, (x,)) if return_indices else None
     _pooling.pool2d(
-        as_nhwc(x, data_format), y.array, found and found.array, itemsize=x.itemsize, is_max=True, **p._asdict()
+        as_nhwc(x, data_format),
+        y.array,
+        None if found is None else found.array,
+        itemsize=x.itemsize,
+        is_max=True,
+        **p._asdict(),
     )
     return (y.finish(), found.finish()) if found else y.finish()
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .._shapes import Pads, Pair, output_hw, resolve_padding
 
 
-def pair(value: int | Pair) -> Pair:
+def pair(value: Any) -> Pair:
     """An int stands for both directions: ``3`` means ``(3, 3)``."""
     if isinstance(value, (tuple, list)):
         height, width = value
@@ -29,13 +29,13 @@ def pads_and_output(size: Pair, window: Pair, strides: Pair, dilation: Pair, pad
     return pads, output_hw(size, window, strides, dilation, pads)
 
 
-def cells(array: Any) -> memoryview:
-    """The array's cells as float64, to be read as ``cells[image, row, col, channel]``.
+def cells(array: Any) -> memoryview[float]:
+    """The array's cells as float64, to be read as ``cells[image, row, col, channel]``; written too, if it is float64.
 
     A memoryview gives and takes plain Python floats: twice as fast as NumPy's scalars, the same IEEE double arithmetic,
     and an Inf or NaN on the way raises no warning.
     """
-    return memoryview(np.asarray(array, dtype=np.float64))
+    return cast("memoryview[float]", np.asarray(array, dtype=np.float64).data)
 
 
 def float_type(*arrays: Any) -> np.dtype:

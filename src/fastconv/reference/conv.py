@@ -74,8 +74,8 @@ def conv2d(
     ((top, _), (left, _)), (oh, ow) = pads_and_output(
         (h, w), (kh, kw), (stride_h, stride_w), (dilation_h, dilation_w), padding
     )
-    result = np.full((n, oh, ow, filters), np.nan)
-    image_cells, kernel_cells, y = cells(images), cells(kernel), memoryview(result)
+    y = np.full((n, oh, ow, filters), np.nan)
+    image_cells, kernel_cells = cells(images), cells(kernel)
     bias_cells = cells(np.zeros(filters) if bias is None else bias)
 
     for image, row, col, f in product(range(n), range(oh), range(ow), range(filters)):
@@ -95,7 +95,7 @@ def conv2d(
             total = 0.0
         y[image, row, col, f] = total
 
-    return round_to(from_channels_last(result, data_format), dtype)
+    return round_to(from_channels_last(y, data_format), dtype)
 
 
 def conv2d_grad_input(
@@ -143,7 +143,7 @@ def conv2d_grad_input(
         (h, w), (kh, kw), (stride_h, stride_w), (dilation_h, dilation_w), padding
     )
     result = np.zeros((n, h, w, all_channels))
-    grad_cells, kernel_cells, grad_input = cells(grads), cells(kernel), memoryview(result)
+    grad_cells, kernel_cells, grad_input = cells(grads), cells(kernel), cells(result)
 
     for image, row, col, f in product(range(n), range(oh), range(ow), range(filters)):
         first_channel = f // (filters // groups) * channels
@@ -208,8 +208,8 @@ def conv2d_grad_kernel(
         (h, w), (kh, kw), (stride_h, stride_w), (dilation_h, dilation_w), padding
     )
     channels = all_channels // groups
-    result = np.full((kh, kw, channels, filters), np.nan)
-    image_cells, grad_cells, grad_kernel = cells(images), cells(grads), memoryview(result)
+    grad_kernel = np.full((kh, kw, channels, filters), np.nan)
+    image_cells, grad_cells = cells(images), cells(grads)
 
     for a, b, c, f in product(range(kh), range(kw), range(channels), range(filters)):
         channel = f // (filters // groups) * channels + c
@@ -226,7 +226,7 @@ def conv2d_grad_kernel(
                     total += image_cells[image, in_row, in_col, channel] * grad_cells[image, row, col, f]
         grad_kernel[a, b, c, f] = total
 
-    return round_to(result, dtype)
+    return round_to(grad_kernel, dtype)
 
 
 def im2col(x: Any, kernel_size: Any, *, strides: Any = 1, padding: Any = "valid", dilation_rate: Any = 1) -> np.ndarray:
@@ -265,7 +265,7 @@ def im2col(x: Any, kernel_size: Any, *, strides: Any = 1, padding: Any = "valid"
         (h, w), (kh, kw), (stride_h, stride_w), (dilation_h, dilation_w), padding
     )
     result = np.zeros((n * oh * ow, kh * kw * channels))
-    image_cells, cols = cells(x), memoryview(result)
+    image_cells, cols = cells(x), cells(result)
 
     for image, row, col in product(range(n), range(oh), range(ow)):
         for a, b, c in product(range(kh), range(kw), range(channels)):
@@ -317,7 +317,7 @@ def col2im(
         (h, w), (kh, kw), (stride_h, stride_w), (dilation_h, dilation_w), padding
     )
     result = np.zeros((n, h, w, channels))
-    cols_cells, images = cells(cols), memoryview(result)
+    cols_cells, images = cells(cols), cells(result)
 
     for image, row, col in product(range(n), range(oh), range(ow)):
         for a, b, c in product(range(kh), range(kw), range(channels)):

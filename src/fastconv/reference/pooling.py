@@ -71,9 +71,9 @@ def max_pool2d(
     n, h, w, channels = images.shape
     (pool_h, pool_w), (stride_h, stride_w) = pair(pool_size), pair(pool_size if strides is None else strides)
     ((top, _), (left, _)), (oh, ow) = pads_and_output((h, w), (pool_h, pool_w), (stride_h, stride_w), (1, 1), padding)
-    result = np.full((n, oh, ow, channels), np.nan)
-    found = np.full((n, oh, ow, channels), -1, np.int64)
-    image_cells, y, indices = cells(images), memoryview(result), memoryview(found)
+    y = np.full((n, oh, ow, channels), np.nan)
+    indices = np.full((n, oh, ow, channels), -1, np.int64)
+    image_cells = cells(images)
 
     for image, row, col, c in product(range(n), range(oh), range(ow), range(channels)):
         largest, where = 0.0, -1
@@ -95,8 +95,8 @@ def max_pool2d(
         y[image, row, col, c] = largest
         indices[image, row, col, c] = where
 
-    answer = round_to(from_channels_last(result, data_format), float_type(x))
-    return (answer, np.ascontiguousarray(from_channels_last(found, data_format))) if return_indices else answer
+    answer = round_to(from_channels_last(y, data_format), float_type(x))
+    return (answer, np.ascontiguousarray(from_channels_last(indices, data_format))) if return_indices else answer
 
 
 def max_pool2d_grad(
@@ -143,7 +143,7 @@ def max_pool2d_grad(
     grads, places = to_channels_last(grad_output, data_format), to_channels_last(indices, data_format)
     n, h, w, channels = shape_channels_last(input_shape, data_format)
     result = np.zeros((n, h, w, channels))
-    grad_cells, grad_input = cells(grads), memoryview(result)
+    grad_cells, grad_input = cells(grads), cells(result)
 
     for image, row, col, c in np.ndindex(grads.shape):
         where = int(places[image, row, col, c])
@@ -198,8 +198,8 @@ def avg_pool2d(
     n, h, w, channels = images.shape
     (pool_h, pool_w), (stride_h, stride_w) = pair(pool_size), pair(pool_size if strides is None else strides)
     ((top, _), (left, _)), (oh, ow) = pads_and_output((h, w), (pool_h, pool_w), (stride_h, stride_w), (1, 1), padding)
-    result = np.full((n, oh, ow, channels), np.nan)
-    image_cells, y = cells(images), memoryview(result)
+    y = np.full((n, oh, ow, channels), np.nan)
+    image_cells = cells(images)
 
     for image, row, col, c in product(range(n), range(oh), range(ow), range(channels)):
         total, count = 0.0, 0
@@ -219,7 +219,7 @@ def avg_pool2d(
             raise ValueError(f"avg_pool2d: the window of output cell ({row}, {col}) lies wholly in the padding.")
         y[image, row, col, c] = total / count
 
-    return round_to(from_channels_last(result, data_format), float_type(x))
+    return round_to(from_channels_last(y, data_format), float_type(x))
 
 
 def avg_pool2d_grad(
@@ -259,7 +259,7 @@ def avg_pool2d_grad(
     (pool_h, pool_w), (stride_h, stride_w) = pair(pool_size), pair(pool_size if strides is None else strides)
     ((top, _), (left, _)), (oh, ow) = pads_and_output((h, w), (pool_h, pool_w), (stride_h, stride_w), (1, 1), padding)
     result = np.zeros((n, h, w, channels))
-    grad_cells, grad_input = cells(grads), memoryview(result)
+    grad_cells, grad_input = cells(grads), cells(result)
 
     for image, row, col, c in product(range(n), range(oh), range(ow), range(channels)):
         window = [

@@ -1,0 +1,22 @@
+from collections.abc import Sequence
+
+from .._shapes import Pair
+from .._typing import Array
+
+class GradKernelPlan:
+    def __init__(
+        self,
+        *,
+        itemsize: int,
+        image: tuple[int, int, int, int],
+        grid: Pair,
+        steps: Pair,
+        tap_rows: Sequence[int],
+        tap_cols: Sequence[int],
+        groups: int,
+        group_inputs: int,
+        group_outputs: int,
+    ) -> None: ...
+    @property
+    def work(self) -> float: ...
+    def __call__(self, x: Array, grad_output: Array, out: Array) -> None: ...

@@ -1,0 +1,28 @@
+from .._shapes import Pair
+from .._typing import Array
+
+def im2col(
+    x: Array,
+    cols: Array,
+    *,
+    itemsize: int,
+    n: int,
+    image: tuple[int, int, int],
+    grid: Pair,
+    window: Pair,
+    strides: Pair,
+    dilation: Pair,
+    origin: Pair,
+) -> None: ...
+def col2im(
+    cols: Array,
+    out: Array,
+    *,
+    n: int,
+    image: tuple[int, int, int],
+    grid: Pair,
+    window: Pair,
+    strides: Pair,
+    dilation: Pair,
+    origin: Pair,
+) -> None: ...

@@ -1,0 +1,37 @@
+from .._typing import Array
+
+def relu(x: Array, y: Array, count: int, itemsize: int) -> None: ...
+def relu_grad(grad: Array, y: Array, out: Array, count: int, itemsize: int) -> None: ...
+def sum_rows(x: Array, out: Array, rows: int, n: int, itemsize: int) -> None: ...
+def sgd(
+    w: Array,
+    g: Array,
+    velocity: Array | None,
+    count: int,
+    itemsize: int,
+    rate: float,
+    momentum: float,
+    nesterov: bool,
+) -> None: ...
+def adam(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    count: int,
+    itemsize: int,
+    alpha: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+) -> None: ...
+def rmsprop(
+    w: Array,
+    g: Array,
+    v: Array,
+    count: int,
+    itemsize: int,
+    rate: float,
+    rho: float,
+    epsilon: float,
+) -> None: ...
