@@ -36,6 +36,7 @@ ISA_FLAGS = {
     **({"neon": []} if ARM else {}),
 }
 HEADERS = sorted(glob.glob(f"{CORE}/csrc/*.h"))
+SOURCES = sorted(glob.glob(f"{CORE}/csrc/*.c"))
 MODULES = ("_runtime", "_conv_direct", "_conv_grad_kernel", "_conv_im2col", "_pooling", "_elementwise")
 
 
@@ -111,7 +112,7 @@ def extensions():
             include_dirs=[f"{CORE}/csrc"],
             extra_compile_args=["-O3", "-ffp-contract=fast", "-fvisibility=hidden"],
             extra_link_args=[] if sys.platform == "darwin" else ["-Wl,--gc-sections", "-s"],
-            depends=HEADERS,
+            depends=HEADERS + SOURCES,
         )
         for name in MODULES
     ]

@@ -40,9 +40,7 @@ def conv2d_grad_kernel(layer: ConvLayer, x: np.ndarray, grad_output: np.ndarray)
 
 def _taps_and_groups(layer: ConvLayer) -> list[tuple[tuple[int, int], slice, slice]]:
     inputs, outputs = layer.x_shape[3] // layer.groups, layer.filters // layer.groups
-    groups = [
-        (slice(g * inputs, (g + 1) * inputs), slice(g * outputs, (g + 1) * outputs)) for g in range(layer.groups)
-    ]
+    groups = [(slice(g * inputs, (g + 1) * inputs), slice(g * outputs, (g + 1) * outputs)) for g in range(layer.groups)]
     return [(tap, *group) for tap in np.ndindex(*layer.window) for group in groups]
 
 

@@ -10,6 +10,7 @@ cdef enum:
     CHUNK = 8192                     # elements of one task: a few pages, so that no two threads share a cache line
     WORK = 8                         # an element of a memory-bound pass costs about as much as 8 multiply-adds
     SUM_PARTS = 16                   # fixed, so that a sum's bits do not depend on the threads
+    SUM_COLUMNS = 64                 # 4 vectors of 16 floats
 
 
 def relu(x, y, Py_ssize_t count, int itemsize):
@@ -37,19 +38,30 @@ def relu_grad(grad, y, out, Py_ssize_t count, int itemsize):
 
 
 def sum_rows(x, out, Py_ssize_t rows, Py_ssize_t n, int itemsize):
-    """out[j] = sum over rows of x[row, j], in a fixed number of parts that are added in order."""
+    """out[j] = sum over rows of x[row, j], in a fixed number of parts that are added in order.
+
+    Short rows are summed `together` at a time, as one long row that fills whole groups of vectors.
+    """
     cdef const fc_kernels *k = active_kernels(itemsize)
     cdef const char *source = <const char *> address(x, False)
     cdef char *to = <char *> address(out, True)
-    cdef Py_ssize_t part, first, parts = max(min(rows // 64, SUM_PARTS), 1)
+    cdef Py_ssize_t together = SUM_COLUMNS // gcd(n, SUM_COLUMNS) if 0 < n < SUM_COLUMNS else 1
+    cdef Py_ssize_t long_rows = rows // together, width = together * n
+    cdef Py_ssize_t part, parts = max(min(long_rows // 16, SUM_PARTS), 1)
     cdef int team = team_size(<double> rows * n * WORK)
-    cdef char *sums = allocate(parts * n, itemsize)
+    cdef char *sums = allocate(parts * width, itemsize)
     for part in prange(parts, nogil=True, schedule="static", num_threads=team):
-        first = part * rows // parts
-        k.sum_rows(sums + part * n * itemsize, source + first * n * itemsize, (part + 1) * rows // parts - first, n, n,
-                   0)
-    k.sum_rows(to, sums, parts, n, n, 0)
+        k.sum_rows(sums + part * width * itemsize, source + part * long_rows // parts * width * itemsize,
+                   (part + 1) * long_rows // parts - part * long_rows // parts, width, width, 0)
+    k.sum_rows(to, sums, parts * together, n, n, 0)
+    k.sum_rows(to, source + long_rows * width * itemsize, rows - long_rows * together, n, n, 1)
     free(sums)
+
+
+cdef Py_ssize_t gcd(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    while b:
+        a, b = b, a % b
+    return a
 
 
 def sgd(w, g, velocity, Py_ssize_t count, int itemsize, double rate, double momentum, bint nesterov):

@@ -117,7 +117,7 @@ def max_pool2d_grad(grad_output, indices, out, *, int itemsize, Py_ssize_t n, Py
     cdef const char *grads = <const char *> address(grad_output, False)
     cdef const char *winners = <const char *> address(indices, False)
     cdef char *to = <char *> address(out, True)
-    cdef Py_ssize_t task, img, slices = ceil_div(c, CHANNELS)
+    cdef Py_ssize_t task, slices = ceil_div(c, CHANNELS)
     cdef Py_ssize_t tasks = n * slices
     cdef int team = team_size(<double> n * (in_pixels + out_pixels) * c * 4)
     for task in prange(tasks, nogil=True, schedule="static", num_threads=team):

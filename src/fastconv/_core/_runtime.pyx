@@ -31,6 +31,7 @@ cdef double SERIAL_WORK = 1e6
 SERIAL_WORK_LIMIT = SERIAL_WORK
 
 cdef const fc_kernels *const *tables = NULL
+cdef str isa_in_use = ""
 cdef int threads = 1
 cdef int initial_limit = fc_team_limit()
 cdef bint team_used = False
@@ -44,12 +45,13 @@ def available_isas():
 
 def set_isa(str isa not None):
     """Use another instruction set's kernels. The name is already checked by fastconv._config."""
-    global tables
+    global tables, isa_in_use
     tables = fc_find_isa(isa.encode())
+    isa_in_use = isa
 
 
 def get_isa():
-    return tables[0].isa.decode()
+    return isa_in_use
 
 
 def set_num_threads(int count):

@@ -9,7 +9,8 @@ import numpy as np
 
 from .._shapes import Pads, Pair
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+FLOATS = (FLOAT32, FLOAT64)
 DATA_FORMATS = ("channels_last", "channels_first")
 # Above this a size, a product of sizes or an offset no longer fits the kernels' signed 64-bit arithmetic.
 MAX_SIZE = 2**63 - 1
@@ -17,6 +18,8 @@ MAX_SIZE = 2**63 - 1
 
 def as_index(where: str, name: str, value: Any) -> int:
     """``value`` as a Python int; bools, floats and strings are refused."""
+    if type(value) is int:
+        return value
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{where}: {name} must be an integer, received {value!r} of type bool.")
     try:
@@ -69,7 +72,8 @@ def as_array(where: str, name: str, value: Any) -> np.ndarray:
     """``value`` as a NumPy array of float32 or float64 in native byte order; no copy where none is needed."""
     if type(value) is not np.ndarray:
         value = import_array(where, name, value)
-    if value.dtype in FLOATS:
+    dtype = value.dtype
+    if dtype is FLOAT32 or dtype is FLOAT64 or dtype in FLOATS:  # identity is the quick and usual case
         return value
     if value.dtype.newbyteorder("=") in FLOATS:
         return value.astype(value.dtype.newbyteorder("="))
@@ -103,8 +107,10 @@ def check_ndim(where: str, name: str, array: np.ndarray, ndim: int, layout: str)
 def as_arrays(where: str, **values: Any) -> list[np.ndarray]:
     """Several arrays brought to their common type, float32 or float64 (numpy.result_type)."""
     arrays = [as_array(where, name, value) for name, value in values.items()]
-    if any(array.dtype != arrays[0].dtype for array in arrays):
-        arrays = [array.astype(np.float64, copy=False) for array in arrays]
+    dtype = arrays[0].dtype
+    for array in arrays:
+        if array.dtype is not dtype and array.dtype != dtype:
+            return [array.astype(np.float64, copy=False) for array in arrays]
     return arrays
 
 
@@ -173,15 +179,16 @@ def check_out(where: str, out: Any, shape: tuple[int, ...], dtype: np.dtype, *in
     """`out` must be a writeable array of the result's shape and type that shares no memory with an input."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{where}: out must be a numpy array, received {type(out).__name__}.")
-    if out.shape != shape or out.dtype != dtype or not out.dtype.isnative:
+    if out.shape != shape or (out.dtype is not dtype and out.dtype != dtype):
         raise ValueError(
             f"{where}: out must have shape {shape} and dtype {dtype}, received shape {out.shape} and dtype "
             f"{out.dtype}. Make it with numpy.empty({shape}, {str(dtype)!r})."
         )
     if not out.flags.writeable:
         raise ValueError(f"{where}: out is read-only.")
-    if any(array is not None and _share_memory(out, array) for array in inputs):
-        raise ValueError(f"{where}: out overlaps an input; give it memory of its own.")
+    for array in inputs:
+        if array is not None and _share_memory(out, array):
+            raise ValueError(f"{where}: out overlaps an input; give it memory of its own.")
 
 
 def _share_memory(a: np.ndarray, b: np.ndarray) -> bool:

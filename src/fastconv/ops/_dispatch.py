@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 from .. import _shapes
@@ -22,9 +22,12 @@ from .._validation import (
 ALGORITHMS = ("auto", "direct", "im2col")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConvProblem:
-    """One convolution in NHWC, whatever the user's data format: sizes in elements, pads resolved."""
+    """One convolution in NHWC, whatever the user's data format: sizes in elements, pads resolved.
+
+    `conv_problem` makes each only once, so problems are compared, and hashed as keys of the plans, by identity.
+    """
 
     n: int
     ih: int
@@ -37,28 +40,22 @@ class ConvProblem:
     dilation: _shapes.Pair
     pads: _shapes.Pads
     groups: int
-    oh: int = field(init=False)
-    ow: int = field(init=False)
+    oh: int
+    ow: int
 
-    def __post_init__(self) -> None:
-        size, window = (self.ih, self.iw), (self.kh, self.kw)
-        oh, ow = _shapes.output_hw(size, window, self.strides, self.dilation, self.pads)
-        object.__setattr__(self, "oh", oh)
-        object.__setattr__(self, "ow", ow)
-
-    @property
+    @cached_property
     def x_shape(self) -> tuple[int, int, int, int]:
         return self.n, self.ih, self.iw, self.ic
 
-    @property
+    @cached_property
     def kernel_shape(self) -> tuple[int, int, int, int]:
         return self.kh, self.kw, self.ic // self.groups, self.oc
 
-    @property
+    @cached_property
     def y_shape(self) -> tuple[int, int, int, int]:
         return self.n, self.oh, self.ow, self.oc
 
-    @property
+    @cached_property
     def multiply_adds(self) -> int:
         """Multiply-adds of the forward pass, padding included."""
         return self.n * self.oh * self.ow * self.oc * self.kh * self.kw * (self.ic // self.groups)
@@ -114,12 +111,12 @@ def _conv_problem(
     if groups < 1 or ic % groups or oc % groups or min(kernel_shape) < 1 or kernel_channels * groups != ic:
         raise conv_channels_error(where, x_shape, kernel_shape, groups, ic, data_format)
     pads = _shapes.resolve_padding(padding, (ih, iw), (kh, kw), strides, dilation)
-    problem = ConvProblem(n, ih, iw, ic, kh, kw, oc, strides, dilation, pads, groups)
-    if problem.oh < 1 or problem.ow < 1 or min(ih, iw) < 1:
+    oh, ow = _shapes.output_hw((ih, iw), (kh, kw), strides, dilation, pads)
+    if oh < 1 or ow < 1 or min(ih, iw) < 1:
         raise window_error(where, (ih, iw), (kh, kw), dilation, pads)
     padded = (ih + sum(pads[0])) * (iw + sum(pads[1]))
-    check_elements(where, n * padded * ic, n * problem.oh * problem.ow * oc, kh * kw * ic * oc)
-    return problem
+    check_elements(where, n * padded * ic, n * oh * ow * oc, kh * kw * ic * oc)
+    return ConvProblem(n, ih, iw, ic, kh, kw, oc, strides, dilation, pads, groups, oh, ow)
 
 
 def supports_direct(problem: ConvProblem) -> bool:

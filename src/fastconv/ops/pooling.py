@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,13 @@ from .._validation import (
 from ._arrays import Result, as_nhwc, check_format
 from ._dispatch import to_format, to_nhwc
 
+INT32_MAX = 2**31 - 1
+INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
+INDEX_UNSIGNED = {INT32: np.uint32, INT64: np.uint64}
 
-class PoolProblem(NamedTuple):
+
+@dataclass(frozen=True, eq=False)
+class PoolProblem:
     """One pooling in NHWC: sizes in elements, pads resolved."""
 
     image: tuple[int, int, int, int]
@@ -36,13 +42,25 @@ class PoolProblem(NamedTuple):
     strides: tuple[int, int]
     origin: tuple[int, int]  # pads at the top and at the left
 
-    @property
+    @cached_property
     def y_shape(self) -> tuple[int, int, int, int]:
         return self.image[0], *self.grid, self.image[3]
 
-    @property
-    def window_cells(self) -> int:
-        return self.window[0] * self.window[1]
+    @cached_property
+    def cells(self) -> int:
+        """Cells of an image's plane, which the indices count."""
+        return self.image[1] * self.image[2]
+
+    @cached_property
+    def geometry(self) -> dict[str, Any]:
+        """The kernels' arguments."""
+        return {
+            "image": self.image,
+            "grid": self.grid,
+            "window": self.window,
+            "strides": self.strides,
+            "origin": self.origin,
+        }
 
 
 def max_pool2d(
@@ -86,8 +104,7 @@ def max_pool2d(
     """
     where = "max_pool2d"
     x, p = _prepare(where, x, pool_size, strides, padding, data_format)
-    wide = x.dtype == np.float32 and p.image[1] * p.image[2] > np.iinfo(np.int32).max
-    if wide and return_indices:
+    if return_indices and p.cells > INT32_MAX and x.dtype == np.float32:
         # int32 lanes cannot count the plane's cells: run in float64, which is exact for float32.
         y64, indices = max_pool2d(
             x.astype(np.float64),
@@ -106,7 +123,7 @@ def max_pool2d(
         None if found is None else found.array,
         itemsize=x.itemsize,
         is_max=True,
-        **p._asdict(),
+        **p.geometry,
     )
     return (y.finish(), found.finish()) if found else y.finish()
 
@@ -147,13 +164,13 @@ def max_pool2d_grad(
     where = "max_pool2d_grad"
     grad_output, p = _prepare_grad(where, grad_output, input_shape, pool_size, strides, padding, data_format)
     indices = np.asarray(indices)
-    if indices.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
+    if indices.dtype not in INDEX_UNSIGNED:
         raise indices_dtype_error(where, indices.dtype)
     check_shape(where, "indices", indices, grad_output.shape, "grad_output's shape")
-    n, ih, iw, c = p.image
-    if indices.size and (indices.min() < 0 or indices.max() >= ih * iw):
-        raise indices_range_error(where, indices, ih * iw)
-    if grad_output.dtype == np.float32 and ih * iw > np.iinfo(np.int32).max:
+    # One pass: as unsigned numbers, negative ones are large.
+    if indices.size and indices.view(INDEX_UNSIGNED[indices.dtype]).max() >= p.cells:
+        raise indices_range_error(where, indices, p.cells)
+    if p.cells > INT32_MAX and grad_output.dtype == np.float32:
         # The kernels' indices are as wide as their elements: such a plane runs in float64, which is exact here.
         wide = max_pool2d_grad(
             grad_output.astype(np.float64),
@@ -172,10 +189,10 @@ def max_pool2d_grad(
         as_nhwc(winners, data_format),
         gx.array,
         itemsize=grad_output.itemsize,
-        n=n,
-        in_pixels=ih * iw,
+        n=p.image[0],
+        in_pixels=p.cells,
         out_pixels=p.grid[0] * p.grid[1],
-        c=c,
+        c=p.image[3],
     )
     return gx.finish()
 
@@ -216,8 +233,8 @@ def avg_pool2d(
         None,
         itemsize=x.itemsize,
         is_max=False,
-        window_cells=p.window_cells if count_include_pad else 0,
-        **p._asdict(),
+        window_cells=p.window[0] * p.window[1] if count_include_pad else 0,
+        **p.geometry,
     )
     return y.finish()
 
@@ -260,15 +277,15 @@ def avg_pool2d_grad(
         as_nhwc(grad_output, data_format),
         gx.array,
         itemsize=grad_output.itemsize,
-        window_cells=p.window_cells if count_include_pad else 0,
-        **p._asdict(),
+        window_cells=p.window[0] * p.window[1] if count_include_pad else 0,
+        **p.geometry,
     )
     return gx.finish()
 
 
 def _index_dtype(dtype: np.dtype) -> np.dtype:
     """The kernels' indices are as wide as their elements."""
-    return np.dtype(np.int32 if dtype == np.float32 else np.int64)
+    return INT32 if dtype.itemsize == 4 else INT64
 
 
 def _problem(

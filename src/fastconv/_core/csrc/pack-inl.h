@@ -39,12 +39,25 @@ static int FN(finite)(const void *src_, ptrdiff_t count) {
     return zero == 0;
 }
 
-/* dst[j] (+)= sum over p < rows of src[p*stride + j]; the order of p is the order of the additions. */
+/* dst[j] (+)= sum over p < rows of src[p*stride + j]; the order of p is the order of the additions. Four vectors of
+ * columns at a time: one alone would wait for each addition, and read a cache line a row. */
 static void FN(sum_rows)(void *dst_, const void *src_, ptrdiff_t rows, ptrdiff_t stride, ptrdiff_t n,
                          int accumulate) {
+    enum { FC_SUM_VECTORS = 4 };
     FC_REAL *dst = (FC_REAL *)dst_;
     const FC_REAL *src = (const FC_REAL *)src_;
     ptrdiff_t j = 0;
+    for (; j + FC_SUM_VECTORS * LANES <= n; j += FC_SUM_VECTORS * LANES) {
+        vec sums[FC_SUM_VECTORS];
+        FC_UNROLL
+        for (int v = 0; v < FC_SUM_VECTORS; v++) sums[v] = accumulate ? FN(load)(dst + j + v * LANES) : (vec){0};
+        for (ptrdiff_t p = 0; p < rows; p++) {
+            FC_UNROLL
+            for (int v = 0; v < FC_SUM_VECTORS; v++) sums[v] += FN(load)(src + p * stride + j + v * LANES);
+        }
+        FC_UNROLL
+        for (int v = 0; v < FC_SUM_VECTORS; v++) FN(store)(dst + j + v * LANES, sums[v]);
+    }
     for (; j + LANES <= n; j += LANES) {
         vec sum = accumulate ? FN(load)(dst + j) : (vec){0};
         for (ptrdiff_t p = 0; p < rows; p++) sum += FN(load)(src + p * stride + j);

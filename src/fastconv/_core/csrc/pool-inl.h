@@ -13,7 +13,7 @@ static FC_INLINE void FN(max_pool_channels)(const fc_pool_row *r, ptrdiff_t q, p
             const vec value = n == LANES ? FN(load)(from) : FN(load_n)(from, n);
             /* The first cell is taken as it is; later ones if greater, or if NaN while the best is not: the first
              * NaN stays. On ties the earlier cell, in row-major order, stays. */
-            const ivec take = first ? ~(ivec){0} : ((value > best) | (value != value)) & (best == best);
+            const ivec take = first ? ~(ivec){0} : ~(value <= best) & (best == best);
             best = FN(select)(take, value, best);
             best_at = (((ivec){0} + (FC_INT)cell) & take) | (best_at & ~take);
             first = 0;
