@@ -23,6 +23,9 @@ cdef enum:
     BLOCK_BYTES = 96 * 1024          # of input and output; with a weight panel they should stay in L2
     BLOCK_PIXELS_MIN = 224           # enough tiles to fetch a weight panel for: 48 cost a quarter on 7x7, 512 -> 512
     BLOCK_COLS_MAX = 4096            # bounds the tables of very wide images
+    IN_PLACE_PIXELS = 256            # below, packing a dense layer's weights costs more than it brings
+    IN_PLACE_DEPTH = 256             # rows of such weights that all tiles use before the next: they stay in L2
+    PACK_BYTES = 32 * 1024           # of weights at a time: they stay in L1 while all panels take their columns
     BLOCKS_WANTED = 8                # where there is work for them: no thread waits long for the last block
 
 cdef struct region:
@@ -59,7 +62,9 @@ cdef struct conv:
     const Py_ssize_t *c_off
     Py_ssize_t n_panels, n_vectors                   # panel p holds the vectors panel_v[p] .. panel_v[p + 1]
     const Py_ssize_t *panel_v
+    Py_ssize_t pack_parts                            # tasks that pack one tap's weights
     Py_ssize_t fold, fold_span, fold_width           # pixels of a run, its window's columns, its panel's columns
+    bint in_place                                    # whole panels are read where they are: few pixels, one tap
     bint side_by_side                                # a block's output is one run of memory, written by one panel
     # This call's arrays.
     const char *x
@@ -168,8 +173,14 @@ cdef class ConvPlan:
         p.n_vectors = ceil_div(p.ng, p.k.lanes)
         p.n_panels = ceil_div(p.n_vectors, p.k.nv_max)
         p.panel_v = keep(self._kept, [i * p.n_vectors // max(p.n_panels, 1) for i in range(p.n_panels + 1)])
-        # Then a pixel of a block's first region may store whole vectors, running over into the next pixels: these
-        # come later, in the same region or in a later one of the same block and thread. Few output channels gain.
+        # Packing: contiguous output channels are read PACK_BYTES at a time, strided ones a panel at a time.
+        p.pack_parts = p.n_panels
+        if p.j_stride == 1:
+            p.pack_parts = clip(ceil_div(p.cg * p.groups * p.ng * p.k.itemsize, PACK_BYTES), 1, max(p.cg, 1))
+        p.in_place = (p.taps == 1 and p.groups == 1 and p.j_stride == 1
+                      and p.n * p.gh * p.gw <= IN_PLACE_PIXELS)
+        # With one panel a pixel of a block's first region may store whole vectors, running over into the next pixels:
+        # these come later, in the same region or in a later one of the same block and thread. Few output channels gain.
         p.side_by_side = (p.groups == 1 and p.n_panels == 1 and p.c_col == p.ng
                           and (p.rows == 1 or p.cols == p.gw and p.c_row == p.gw * p.ng)
                           and (p.images == 1 or p.c_img == p.gh * p.c_row))
@@ -243,7 +254,7 @@ cdef class ConvPlan:
         """Convolve: x (n, ih, iw, c) and kernel are read, out is written; all C-contiguous, of the plan's type."""
         cdef conv p = self.p
         cdef Py_ssize_t itemsize = p.k.itemsize, width = p.n_vectors * p.k.lanes
-        cdef Py_ssize_t splits, index, packing = p.groups * p.n_panels
+        cdef Py_ssize_t splits, index
         cdef int team = team_size(self.work)
         if p.blocks == 0 or p.ng == 0:
             return
@@ -261,8 +272,10 @@ cdef class ConvPlan:
         # Few blocks (one image, few pixels): the panels of a block are shared out too.
         splits = 1 if p.blocks >= team else min(ceil_div(team, p.blocks), p.n_panels)
         with nogil:
-            for index in prange(packing, schedule="static", num_threads=team):
-                pack_panel(&p, index)
+            for index in prange(p.taps * p.pack_parts, schedule="static", num_threads=team):
+                pack_weights(&p, index)
+            for index in range(p.groups if p.bias != NULL else 0):
+                pack_bias(&p, index)
             if p.fold > 1:
                 pack_folded(&p, self.n_rows, p.taps // self.n_rows, self.col_step)
             for index in prange(p.blocks * splits, schedule="static", num_threads=team):
@@ -288,21 +301,34 @@ cdef dict positions(tuple ranges):
     return found
 
 
-cdef void pack_panel(conv *p, Py_ssize_t index) noexcept nogil:
-    """Panel `index` of (group, panel): (tap, input channel) rows of nv*lanes output channels, zeros behind the last."""
-    cdef Py_ssize_t group = index // p.n_panels, panel = index % p.n_panels
+cdef void pack_weights(conv *p, Py_ssize_t index) noexcept nogil:
+    """One task of packing: rows (tap, input channel) of nv*lanes output channels each, zeros behind the last.
+
+    Read along memory: some rows of all panels where output channels are contiguous, else one panel's whole rows.
+    """
     cdef Py_ssize_t lanes = p.k.lanes, itemsize = p.k.itemsize
-    cdef Py_ssize_t first = p.panel_v[panel] * lanes
-    cdef Py_ssize_t width = p.panel_v[panel + 1] * lanes - first
-    cdef Py_ssize_t n = min(width, p.ng - first), tap
-    cdef Py_ssize_t channel = group * p.n_vectors * lanes + first
-    cdef char *to = p.packed + channel * p.depth * itemsize
-    cdef const char *source = p.kernel + (group * p.group_stride + first * p.j_stride) * itemsize
-    for tap in range(p.taps):
-        p.k.pack(to + tap * p.cg * width * itemsize, width, source + p.tap_weights[tap] * itemsize, p.cg, p.k_stride,
-                 n, p.j_stride)
-    if p.bias != NULL:
-        p.k.pack(p.packed_bias + channel * itemsize, width, p.bias + (group * p.ng + first) * itemsize, 1, 0, n, 1)
+    cdef Py_ssize_t part = index % p.pack_parts, tap = index // p.pack_parts
+    cdef Py_ssize_t row = 0, rows = p.cg, first_panel = part, last_panel = part + 1
+    cdef Py_ssize_t group, panel, first, width, channel
+    if p.j_stride == 1:
+        row, rows = part * p.cg // p.pack_parts, (part + 1) * p.cg // p.pack_parts
+        rows -= row
+        first_panel, last_panel = 0, p.n_panels
+    for group in range(p.groups):
+        for panel in range(first_panel, last_panel):
+            first = p.panel_v[panel] * lanes
+            width = p.panel_v[panel + 1] * lanes - first
+            if p.in_place and first + width <= p.ng:
+                continue
+            channel = group * p.n_vectors * lanes + first
+            p.k.pack(p.packed + (channel * p.depth + (tap * p.cg + row) * width) * itemsize, width,
+                     p.kernel + (group * p.group_stride + first * p.j_stride + p.tap_weights[tap] + row * p.k_stride)
+                     * itemsize, rows, p.k_stride, min(width, p.ng - first), p.j_stride)
+
+
+cdef void pack_bias(conv *p, Py_ssize_t group) noexcept nogil:
+    cdef Py_ssize_t itemsize = p.k.itemsize, width = p.n_vectors * p.k.lanes
+    p.k.pack(p.packed_bias + group * width * itemsize, width, p.bias + group * p.ng * itemsize, 1, 0, p.ng, 1)
 
 
 cdef void pack_folded(conv *p, Py_ssize_t n_rows, Py_ssize_t n_cols, Py_ssize_t col_step) noexcept nogil:
@@ -339,7 +365,7 @@ cdef void run_block(conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_t spli
     cdef Py_ssize_t row = index % per_image // p.col_blocks * p.rows, col = index % p.col_blocks * p.cols
     cdef const kind *regions = &p.kinds[p.kind_of[index % per_image]]
     cdef Py_ssize_t first_region = regions.first, last_region
-    cdef Py_ssize_t group, panel, first, channel, i, end = -1, rows = min(p.rows, p.gh - row)
+    cdef Py_ssize_t group, panel, first, width, channel, i, end = -1, rows = min(p.rows, p.gh - row)
     cdef const char *x = p.x + (img * p.a_img + row * p.a_row + col * p.a_col) * itemsize
     cdef char *out = p.out + (p.c_first + img * p.c_img + row * p.c_row + col * p.c_col) * itemsize
     cdef fc_tile t
@@ -359,27 +385,57 @@ cdef void run_block(conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_t spli
             channel = group * p.n_vectors * lanes + first
             t.c = out + (group * p.ng + first) * itemsize
             for i in range(first_region, last_region):
+                t.bias = p.packed_bias + channel * itemsize
+                width = p.panel_v[panel + 1] * lanes - first
+                t.n = min(width, p.ng - first)
                 if p.regions[i].folded:
-                    t.b_step, t.n, t.b = p.fold_width, p.fold * p.ng, p.folded
-                    t.bias = NULL if p.bias == NULL else p.folded_bias
+                    width, t.n, t.b = p.fold_width, p.fold * p.ng, p.folded
+                    t.bias, t.b_step = p.folded_bias, width
+                elif p.in_place and t.n == width:
+                    t.b, t.b_step = p.kernel + (p.tap_weights[0] + first) * itemsize, p.k_stride
+                    run_in_place(p, &p.regions[i], images, &t, width // lanes)
+                    continue
                 else:
-                    t.b_step = p.panel_v[panel + 1] * lanes - first
-                    t.n = min(t.b_step, p.ng - first)
-                    t.b = p.packed + channel * p.depth * itemsize
-                    t.bias = NULL if p.bias == NULL else p.packed_bias + channel * itemsize
-                run_region(p, &p.regions[i], images, end if i == first_region else -1, &t, t.b_step // lanes)
+                    t.b, t.b_step = p.packed + channel * p.depth * itemsize, width
+                if p.bias == NULL:
+                    t.bias = NULL
+                t.seg_a, t.seg_k, t.seg_len = p.seg_a + p.regions[i].seg, p.seg_k + p.regions[i].seg, \
+                    p.seg_len + p.regions[i].seg
+                t.n_segs = p.regions[i].n_segs
+                run_tiles(p, &p.regions[i], images, end if i == first_region else -1, &t, width // lanes)
 
 
-cdef void run_region(conv *p, const region *r, Py_ssize_t images, Py_ssize_t end, fc_tile *t,
-                     Py_ssize_t nv) noexcept nogil:
+cdef void run_tiles(conv *p, const region *r, Py_ssize_t images, Py_ssize_t end, fc_tile *t,
+                    Py_ssize_t nv) noexcept nogil:
     """All tiles of a region; whole vectors may be stored up to `end`."""
     cdef Py_ssize_t mr = p.k.mr[nv - 1], first = r.first, last = r.first + r.per_image * images
-    t.seg_a, t.seg_k, t.seg_len, t.n_segs = p.seg_a + r.seg, p.seg_k + r.seg, p.seg_len + r.seg, r.n_segs
     while first < last:
         t.mr = min(mr, last - first)
         t.a_off, t.c_off = p.a_off + first, p.c_off + first
         t.whole_rows = t.mr
-        while t.whole_rows > 0 and t.c_off[t.whole_rows - 1] + t.b_step > end:
+        while t.whole_rows > 0 and t.c_off[t.whole_rows - 1] + nv * p.k.lanes > end:
             t.whole_rows -= 1
         p.k.tile[nv - 1](t)
         first += mr
+
+
+cdef void run_in_place(conv *p, const region *r, Py_ssize_t images, fc_tile *t, Py_ssize_t nv) noexcept nogil:
+    """The same with weights as the user has them: a stretch of their rows for all tiles, then the next stretch."""
+    cdef Py_ssize_t a, k = 0, length, depth = r.n_segs * p.depth
+    cdef const void *bias = t.bias
+    if p.bias == NULL:
+        bias = NULL
+    t.seg_a, t.seg_k, t.seg_len, t.n_segs = &a, &k, &length, r.n_segs
+    while True:
+        length = min(IN_PLACE_DEPTH, depth - k)
+        a = p.seg_a[r.seg] + k
+        t.accumulate = k > 0
+        t.bias = bias
+        if k > 0:
+            t.bias = NULL
+        t.activation = p.activation if k + length >= depth else 0
+        run_tiles(p, r, images, -1, t, nv)
+        k += length
+        if k >= depth:
+            break
+    t.accumulate, t.activation = 0, p.activation

@@ -1,10 +1,11 @@
 """Gradient of a convolution with respect to its kernel, and so of a dense layer with respect to its weights.
 
 A tile's rows are entries (kh, kw, ic) of the kernel, its columns output channels; it sums over the pixels of a block:
-x is broadcast straight from the image, or where the window leaves it from a zero-padded slab of the block's rows that
-stays in L1 or L2; grad_output is read in place or from a packed panel. The sum over the batch is cut into a FIXED
-number of parts, added in a fixed order, so the bits do not depend on the number of threads (compare arXiv:1808.05567,
-section II-J).
+x is broadcast straight from the image, grad_output is read in place or from a packed panel. Where the window leaves
+the image, a tile keeps to one tap and to the pixels whose tap falls on a real cell; with few channels that would leave
+tiles short, so these read a zero-padded slab of the block's rows, which stays in L1. The sum over the batch is cut into
+a FIXED number of parts, added in a fixed order, so the bits do not depend on the number of threads (compare
+arXiv:1808.05567, section II-J).
 """
 
 from cython.parallel cimport prange, threadid
@@ -16,6 +17,7 @@ from .kernels cimport fc_kernels, fc_tile
 
 cdef enum:
     BLOCK_PIXELS = 128               # a panel of grad_output, and the pixels of x beside it, stay in L1 or L2
+    TAP_CHANNELS = 16                # from here on a tile of one tap alone is tall enough
     PARTS_MAX = 16                   # parts of the batch's sum; more than any small machine's threads
     PARTS_ELEMENTS = 1 << 20         # and not more of them than this many elements in all, 4 MB of float32
 
@@ -31,7 +33,8 @@ cdef struct grad:
     Py_ssize_t row_step, col_step
     Py_ssize_t row_first, row_last   # offsets of the first tap row and of the last, from the window's anchor
     Py_ssize_t col_first, col_last
-    bint padded                      # the window leaves the image somewhere
+    bint by_tap                      # padded, many channels: tap by tap, real cells only
+    bint slabbed                     # padded, few channels: from a slab with zeros around the image
     Py_ssize_t images, rows          # of a block; rows < gh only if images == 1
     Py_ssize_t row_blocks, blocks
     Py_ssize_t img_stride, row_stride, slab_size     # of the memory that the tile reads: the image or the slab
@@ -103,10 +106,12 @@ cdef class GradKernelPlan:
             p.rows = ceil_div(p.gh, ceil_div(p.gh, max(BLOCK_PIXELS // p.gw, 1)))
         p.row_blocks = ceil_div(p.gh, max(p.rows, 1))
         p.blocks = ceil_div(p.n, p.images) * p.row_blocks
-        p.padded = (p.row_first < 0 or p.col_first < 0 or (p.gh - 1) * p.row_step + p.row_last >= p.ih
-                    or (p.gw - 1) * p.col_step + p.col_last >= p.iw)
+        cdef bint padded = (p.row_first < 0 or p.col_first < 0 or (p.gh - 1) * p.row_step + p.row_last >= p.ih
+                            or (p.gw - 1) * p.col_step + p.col_last >= p.iw)
+        p.by_tap = padded and p.cg >= TAP_CHANNELS
+        p.slabbed = padded and not p.by_tap
         p.row_stride, p.img_stride, p.slab_size = p.iw * p.c, p.ih * p.iw * p.c, 0
-        if p.padded:
+        if p.slabbed:
             in_rows = (p.rows - 1) * p.row_step + p.row_last - p.row_first + 1
             p.row_stride = ((p.gw - 1) * p.col_step + p.col_last - p.col_first + 1) * p.c
             p.img_stride = in_rows * p.row_stride
@@ -129,7 +134,7 @@ cdef class GradKernelPlan:
         rows = p.rows if p.run_axes == 1 else 1
         images = p.images if p.run_axes < 3 else 1
         p.seg_a = keep(self._kept, [img * p.img_stride + r * row_step for img in range(images) for r in range(rows)])
-        p.run_count = images * rows
+        p.run_count = p.images * p.rows
 
     def __call__(self, x, grad_output, out):
         """The gradient: x (n, ih, iw, c), grad_output (n, oh, ow, oc) -> out (kh, kw, c // groups, oc)."""
@@ -142,8 +147,8 @@ cdef class GradKernelPlan:
             memset(result, 0, p.size * itemsize)
             return
         p.x, p.grad_output = <const char *> address(x, False), <const char *> address(grad_output, False)
-        # Per thread: slab, panel of grad_output, and the panel's runs (seg_k, seg_len).
-        room = p.slab_size + p.panel_size + 2 * p.run_count * (8 // itemsize) + 128 // itemsize
+        # Per thread: slab, panel of grad_output, and the runs (seg_k, seg_len, seg_a).
+        room = p.slab_size + p.panel_size + 3 * p.run_count * (8 // itemsize) + 128 // itemsize
         cdef char *rooms = allocate((p.parts * p.size if p.parts > 1 else 0) + team * room, itemsize)
         p.sums = result if p.parts == 1 else rooms + team * room * itemsize
         splits = 1 if p.parts >= team else min(ceil_div(team, p.parts), panels)
@@ -178,10 +183,10 @@ cdef void run_part(grad *p, Py_ssize_t part, Py_ssize_t split, Py_ssize_t splits
         x = block_input(p, &b, room)
         length = p.gw * (b.rows if p.run_axes > 1 else 1) * (b.images if p.run_axes > 2 else 1)
         runs = b.pixels // length
-        for r in range(runs):
-            seg_k[r] = r * length
-            seg_len[r] = length
         for panel in range(split * panels // splits, (split + 1) * panels // splits):
+            for r in range(runs):
+                seg_k[r] = r * length
+                seg_len[r] = length
             run_panel(p, &b, panel // p.n_panels, panel % p.n_panels, x, packed, seg_k, seg_len, runs,
                       p.sums + (part * p.size if p.parts > 1 else 0) * itemsize, index > first)
 
@@ -192,7 +197,7 @@ cdef const char *block_input(const grad *p, const block *b, char *slab) noexcept
     The slab's cells left and right of the image are never written, so they stay the zeros they were at the start.
     """
     cdef Py_ssize_t itemsize = p.k.itemsize, img, row, source, top = b.row * p.row_step + p.row_first
-    if not p.padded:
+    if not p.slabbed:
         return p.x + (b.img * p.img_stride + top * p.row_stride + p.col_first * p.c) * itemsize
     cdef Py_ssize_t width = p.row_stride // p.c
     cdef Py_ssize_t before = clip(-p.col_first, 0, width)
@@ -212,7 +217,7 @@ cdef const char *block_input(const grad *p, const block *b, char *slab) noexcept
 
 
 cdef void run_panel(grad *p, const block *b, Py_ssize_t group, Py_ssize_t panel, const char *x, char *packed,
-                    const Py_ssize_t *seg_k, const Py_ssize_t *seg_len, Py_ssize_t runs, char *sums,
+                    Py_ssize_t *seg_k, Py_ssize_t *seg_len, Py_ssize_t runs, char *sums,
                     int accumulate) noexcept nogil:
     """Add a block's share to every entry of the group's kernel, for one panel of output channels."""
     cdef Py_ssize_t itemsize = p.k.itemsize, lanes = p.k.lanes, nv = p.panel_v[panel + 1] - p.panel_v[panel]
@@ -235,42 +240,40 @@ cdef void run_panel(grad *p, const block *b, Py_ssize_t group, Py_ssize_t panel,
     else:
         t.b, t.b_step = packed, nv * lanes
         p.k.pack(packed, t.b_step, grads, b.pixels, p.oc, t.n, 1)
-    # 0 * inf is nan: where grad_output is not finite the padding must not be multiplied, but left out.
-    cdef bint clipped = p.padded and not p.k.finite(t.b, b.pixels * t.b_step)
-    if clipped:
-        t.n_segs = 0
+    # 0 * inf is nan: where grad_output is not finite the slab's zeros must not be multiplied, but left out.
+    if p.by_tap or p.slabbed and not p.k.finite(t.b, b.pixels * t.b_step):
+        run_taps(p, b, &t, nv, seg_k, seg_len)
+        return
     tiles = ceil_div(p.entries, mr)
-    if not (clipped and accumulate):
-        for tile in range(tiles):
-            entry = tile * p.entries // tiles
-            t.mr = (tile + 1) * p.entries // tiles - entry
-            t.a_off, t.c_off = p.a_off + entry, p.c_off + entry
-            p.k.tile[nv - 1](&t)
-    if clipped:
-        add_clipped(p, b, &t, nv)
+    for tile in range(tiles):
+        entry = tile * p.entries // tiles
+        t.mr = (tile + 1) * p.entries // tiles - entry
+        t.a_off, t.c_off = p.a_off + entry, p.c_off + entry
+        p.k.tile[nv - 1](&t)
 
 
-cdef void add_clipped(grad *p, const block *b, fc_tile *t, Py_ssize_t nv) noexcept nogil:
-    """Row by row and tap by tap, over the pixels whose tap falls on the image. Only for inf or nan in grad_output."""
-    cdef Py_ssize_t tap, entry, img, r, row, col, q_first, q_last, a, k, length
-    t.accumulate, t.n_segs = 1, 1
-    t.seg_a, t.seg_k, t.seg_len = &a, &k, &length
+cdef void run_taps(grad *p, const block *b, fc_tile *t, Py_ssize_t nv, Py_ssize_t *seg_k,
+                   Py_ssize_t *seg_len) noexcept nogil:
+    """Tap by tap, over the pixels whose tap falls on a cell of the image."""
+    cdef Py_ssize_t *seg_a = seg_len + p.run_count
+    cdef Py_ssize_t tap, tile, tiles = ceil_div(p.cg, p.k.mr[nv - 1]), entry, img, r, row, col, first, last
+    t.seg_a, t.seg_k, t.seg_len = seg_a, seg_k, seg_len
     t.a_step = p.col_step * p.c
     for tap in range(p.n_rows * p.n_cols):
         col = p.tap_cols[tap % p.n_cols]
-        q_first = ceil_div(max(-col, 0), p.col_step)
-        q_last = min(ceil_div(max(p.iw - col, 0), p.col_step), p.gw)
-        length = q_last - q_first
+        first = ceil_div(max(-col, 0), p.col_step)
+        last = min(ceil_div(max(p.iw - col, 0), p.col_step), p.gw)
+        t.n_segs = 0
         for img in range(b.images):
             for r in range(b.rows):
                 row = (b.row + r) * p.row_step + p.tap_rows[tap // p.n_cols]
-                if row < 0 or row >= p.ih or length <= 0:
-                    continue
-                a = img * p.img_stride + r * p.row_step * p.row_stride + q_first * p.col_step * p.c
-                k = (img * b.rows + r) * p.gw + q_first
-                entry = tap * p.cg
-                while entry < (tap + 1) * p.cg:
-                    t.mr = min(p.k.mr[nv - 1], (tap + 1) * p.cg - entry)
-                    t.a_off, t.c_off = p.a_off + entry, p.c_off + entry
-                    p.k.tile[nv - 1](t)
-                    entry += t.mr
+                if 0 <= row < p.ih and first < last:
+                    seg_a[t.n_segs] = img * p.img_stride + r * p.row_step * p.row_stride + first * p.col_step * p.c
+                    seg_k[t.n_segs] = (img * b.rows + r) * p.gw + first
+                    seg_len[t.n_segs] = last - first
+                    t.n_segs += 1
+        for tile in range(tiles):
+            entry = tap * p.cg + tile * p.cg // tiles
+            t.mr = tap * p.cg + (tile + 1) * p.cg // tiles - entry
+            t.a_off, t.c_off = p.a_off + entry, p.c_off + entry
+            p.k.tile[nv - 1](t)

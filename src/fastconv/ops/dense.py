@@ -6,6 +6,8 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from .._core import _elementwise, _runtime
 from .._core._conv_direct import ConvPlan
 from .._core._conv_grad_kernel import GradKernelPlan
@@ -13,6 +15,10 @@ from .._typing import Array, ArrayLike
 from .._validation import as_array, as_arrays, check_ndim, check_shape, dense_error
 from ._arrays import Result, contiguous
 from .activations import apply_activation, kernel_activation
+
+# Where the kernel's transposition costs more than the transposition of the result: few rows, a large kernel. With 50
+# rows of 3136 -> 1000 the gradient takes 1.3 ms instead of 2.6 (one thread, AVX-512).
+SWAPPED_ROWS, SWAPPED_SIZE = 256, 1 << 16
 
 
 def dense(
@@ -73,8 +79,16 @@ def dense_grad_input(grad_output: ArrayLike, kernel: ArrayLike, *, out: Array | 
         raise dense_error(where, grad_output.shape, kernel.shape)
     shape = (*grad_output.shape[:-1], inputs)
     gx = Result(where, shape, kernel.dtype, out, inputs=(grad_output, kernel))
-    plan = _product_plan(prod(shape[:-1]), units, inputs, True, kernel.itemsize, _runtime.get_isa())
-    plan(contiguous(grad_output), contiguous(kernel), None, gx.array, 0)
+    rows, isa = prod(shape[:-1]), _runtime.get_isa()
+    if _runtime.vector_lanes(kernel.itemsize) // 2 <= rows <= SWAPPED_ROWS and kernel.size >= SWAPPED_SIZE:
+        # kernel @ grad_output.T packs the small grad_output instead of the large kernel.
+        swapped = np.empty((inputs, rows), kernel.dtype)
+        plan = _product_plan(inputs, units, rows, True, kernel.itemsize, isa)
+        plan(contiguous(kernel), contiguous(grad_output), None, swapped, 0)
+        gx.array.reshape(rows, inputs)[...] = swapped.T
+    else:
+        plan = _product_plan(rows, units, inputs, True, kernel.itemsize, isa)
+        plan(contiguous(grad_output), contiguous(kernel), None, gx.array, 0)
     return gx.finish()
 
 
