@@ -214,6 +214,11 @@ CONV_EDGES = (
     Conv(1, 5, 5, 3, 3, 3, 9, groups=3, padding="same", bias=True, activation="relu"),
     Conv(1, 6, 7, 8, 3, 3, 40, groups=2, strides=2, padding="same"),
     Conv(1, 5, 6, 32, 1, 1, 64, groups=4),
+    # depthwise: fewer channels than lanes, one vector and a tail, strides and dilation
+    Conv(1, 6, 7, 16, 3, 3, 16, groups=16, padding="same", bias=True, activation="relu"),
+    Conv(2, 5, 6, 19, 3, 3, 19, groups=19, padding="same", bias=True),
+    Conv(1, 9, 8, 35, 3, 2, 35, groups=35, strides=(2, 1), padding=((0, 1), (2, 0))),
+    Conv(1, 8, 9, 7, 3, 3, 7, groups=7, dilation_rate=2, padding="same", data_format="channels_first"),
     Conv(2, 7, 7, 6, 3, 2, 4, groups=2, dilation_rate=2, padding="same", data_format="channels_first", bias=True),
     # channels-first
     Conv(2, 6, 7, 3, 3, 3, 5, data_format="channels_first", bias=True, activation="relu"),

@@ -8,6 +8,8 @@ tile at the border reads and multiplies real cells only. Padding costs nothing, 
 Few output channels would leave lanes empty. Then `fold` neighbouring pixels share a tile's row: their channels lie
 side by side in the output, and one kernel, as wide as all their windows together, serves them, with zeros where a tap
 is not theirs (a Toeplitz matrix). As 0 * inf is nan, blocks with an inf or a nan in the image are not folded.
+
+Depthwise convolution, one channel in and one out of each group, has lanes of its own: they hold groups.
 """
 
 from array import array
@@ -17,7 +19,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from ._runtime cimport active_kernels, address, allocate, ceil_div, clip, keep, team_size
-from .kernels cimport fc_kernels, fc_tile
+from .kernels cimport FC_MR_MAX, fc_kernels, fc_tile
 
 cdef enum:
     BLOCK_BYTES = 96 * 1024          # of input and output; with a weight panel they should stay in L2
@@ -64,6 +66,8 @@ cdef struct conv:
     const Py_ssize_t *panel_v
     Py_ssize_t pack_parts                            # tasks that pack one tap's weights
     Py_ssize_t fold, fold_span, fold_width           # pixels of a run, its window's columns, its panel's columns
+    bint channelwise                                 # depthwise: lanes hold groups; packed weights are (tap, group)
+    Py_ssize_t c
     bint in_place                                    # whole panels are read where they are: few pixels, one tap
     bint side_by_side                                # a block's output is one run of memory, written by one panel
     # This call's arrays.
@@ -101,6 +105,7 @@ cdef class ConvPlan:
         self._kept = []
         p.k = active_kernels(itemsize)
         p.n, ih, iw, c = image
+        p.c = c
         p.gh, p.gw = grid
         row_step, col_step = steps
         p.ih, p.in_row, p.row_step = ih, iw * c, row_step
@@ -113,6 +118,7 @@ cdef class ConvPlan:
         p.taps = len(tap_rows) * len(tap_cols)
         p.tap_weights = keep(self._kept, tap_weights)
         p.depth = p.taps * p.cg
+        p.channelwise = p.groups > 1 and p.cg == 1 and p.ng == 1
         self.work = <double> p.n * p.gh * p.gw * p.groups * p.ng * p.depth
 
         self._make_blocks(max(BLOCK_BYTES // ((row_step * col_step * c + groups * group_outputs) * itemsize), 1))
@@ -143,7 +149,8 @@ cdef class ConvPlan:
     cdef dict _make_segments(self, tap_rows, tap_cols, set ranges, Py_ssize_t c):
         """Segments of every tap row for each range of tap columns: {range: (first segment, segments of a row)}.
 
-        Neighbouring tap columns that take all channels are one run of memory, (kw, c), if they are 1 apart.
+        Neighbouring tap columns are one run if they are 1 apart: of memory, (kw, c), where a group takes all channels;
+        of pixels in a depthwise convolution.
         """
         cdef conv *p = &self.p
         seg_a, seg_k, seg_len, found = [], [], [], {}
@@ -151,7 +158,7 @@ cdef class ConvPlan:
             start = len(seg_a)
             for i, row in enumerate(tap_rows):
                 for j in range(first, last):
-                    if p.groups == 1 and j > first and tap_cols[j] == tap_cols[j - 1] + 1:
+                    if (p.groups == 1 or p.channelwise) and j > first and tap_cols[j] == tap_cols[j - 1] + 1:
                         seg_len[len(seg_len) - 1] += p.cg
                         continue
                     seg_a.append(row + tap_cols[j] * c)
@@ -265,16 +272,20 @@ cdef class ConvPlan:
             p.bias = <const char *> address(bias, False)
         p.activation = activation
         cdef Py_ssize_t fold_depth = self.n_rows * p.fold_span * p.cg
-        p.packed = allocate(p.groups * width * (p.depth + 1) + p.fold_width * (fold_depth + 1), itemsize)
+        p.packed = allocate(p.taps * p.groups if p.channelwise else
+                            p.groups * width * (p.depth + 1) + p.fold_width * (fold_depth + 1), itemsize)
         p.packed_bias = p.packed + p.groups * width * p.depth * itemsize
         p.folded = p.packed_bias + p.groups * width * itemsize
         p.folded_bias = p.folded + p.fold_width * fold_depth * itemsize
         # Few blocks (one image, few pixels): the panels of a block are shared out too.
-        splits = 1 if p.blocks >= team else min(ceil_div(team, p.blocks), p.n_panels)
+        splits = 1 if p.blocks >= team or p.channelwise else min(ceil_div(team, p.blocks), p.n_panels)
         with nogil:
-            for index in prange(p.taps * p.pack_parts, schedule="static", num_threads=team):
+            for index in range(p.taps if p.channelwise else 0):
+                memcpy(p.packed + index * p.groups * itemsize, p.kernel + p.tap_weights[index] * itemsize,
+                       p.groups * itemsize)
+            for index in prange(0 if p.channelwise else p.taps * p.pack_parts, schedule="static", num_threads=team):
                 pack_weights(&p, index)
-            for index in range(p.groups if p.bias != NULL else 0):
+            for index in range(p.groups if p.bias != NULL and not p.channelwise else 0):
                 pack_bias(&p, index)
             if p.fold > 1:
                 pack_folded(&p, self.n_rows, p.taps // self.n_rows, self.col_step)
@@ -375,6 +386,9 @@ cdef void run_block(conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_t spli
     if p.side_by_side:
         end = images * rows * min(p.cols, p.gw - col) * p.ng
     last_region = first_region + regions.count
+    if p.channelwise:
+        run_channelwise(p, regions, images, x, out, &t)
+        return
     if p.fold > 1 and block_is_finite(p, img, images, row, rows, p.x):
         first_region = regions.folded_first
         last_region = first_region + regions.folded_count
@@ -417,6 +431,31 @@ cdef void run_tiles(conv *p, const region *r, Py_ssize_t images, Py_ssize_t end,
             t.whole_rows -= 1
         p.k.tile[nv - 1](t)
         first += mr
+
+
+cdef void run_channelwise(conv *p, const kind *regions, Py_ssize_t images, const char *x, char *out,
+                          fc_tile *t) noexcept nogil:
+    """A block of a depthwise convolution, a vector of channels at a time."""
+    cdef Py_ssize_t itemsize = p.k.itemsize, channel = 0, i, first, last
+    cdef const region *r
+    t.a_step, t.b_step = p.c, p.groups
+    t.whole_rows = 0
+    while channel < p.groups:
+        t.n = min(p.k.lanes, p.groups - channel)
+        t.a, t.b, t.c = x + channel * itemsize, p.packed + channel * itemsize, out + channel * itemsize
+        t.bias = p.bias
+        if p.bias != NULL:
+            t.bias = p.bias + channel * itemsize
+        for i in range(regions.first, regions.first + regions.count):
+            r = &p.regions[i]
+            t.seg_a, t.seg_k, t.seg_len, t.n_segs = p.seg_a + r.seg, p.seg_k + r.seg, p.seg_len + r.seg, r.n_segs
+            first, last = r.first, r.first + r.per_image * images
+            while first < last:
+                t.mr = min(FC_MR_MAX, last - first)
+                t.a_off, t.c_off = p.a_off + first, p.c_off + first
+                p.k.channelwise(t)
+                first += t.mr
+        channel += t.n
 
 
 cdef void run_in_place(conv *p, const region *r, Py_ssize_t images, fc_tile *t, Py_ssize_t nv) noexcept nogil:

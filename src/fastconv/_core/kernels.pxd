@@ -44,6 +44,7 @@ cdef extern from "fc_kernels.h" nogil:
         Py_ssize_t nv_max
         Py_ssize_t *mr
         void (**tile)(const fc_tile *) noexcept nogil
+        void (*channelwise)(const fc_tile *) noexcept nogil
         void (*pack)(void *dst, Py_ssize_t width, const void *src, Py_ssize_t k_count, Py_ssize_t k_stride,
                      Py_ssize_t n, Py_ssize_t j_stride) noexcept nogil
         int (*finite)(const void *src, Py_ssize_t count) noexcept nogil

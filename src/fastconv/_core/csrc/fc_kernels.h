@@ -80,6 +80,11 @@ typedef struct fc_kernels {
     ptrdiff_t nv_max;                          /* tiles exist for 1..nv_max vectors of columns */
     ptrdiff_t mr[FC_NV_MAX];                   /* tallest tile for that many vectors */
     void (*tile[FC_NV_MAX])(const fc_tile *);
+    /* The same with a row of a as wide as the columns, for depthwise convolution, where each channel meets only itself:
+     *   c[c_off[i] + j] = act( init(i, j) + sum of
+     *                          a[a_off[i] + seg_a[s] + k*a_step + j] * b[(seg_k[s] + k)*b_step + j] )
+     * One vector wide, mr up to FC_MR_MAX; only n columns of a, b and bias are read; whole_rows must be 0. */
+    void (*channelwise)(const fc_tile *);
 
     /* dst[k*width + j] = src[k*k_stride + j*j_stride] for k < k_count, j < n; 0 for n <= j < width, where width is
      * n rounded up to whole vectors. */

@@ -13,6 +13,9 @@
 #define FC_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* What a tile's row multiplies: one element for all columns, or (channelwise) a vector of them, whole or in part. */
+enum { FC_BROADCAST, FC_WHOLE, FC_PART };
+
 #define FC_STRING_(s) #s
 #define FC_STRING(s) FC_STRING_(s)
 #define FC_TABLE_(isa) fc_kernels__##isa
