@@ -22,7 +22,7 @@ from ._runtime cimport active_kernels, address, allocate, ceil_div, clip, keep, 
 from .kernels cimport FC_MR_MAX, fc_kernels, fc_tile
 
 cdef enum:
-    BLOCK_BYTES = 96 * 1024          # of input and output; with a weight panel they should stay in L2
+    BLOCK_BYTES = 256 * 1024         # of input and output, in L2; less leaves the regions at borders too few pixels
     BLOCK_PIXELS_MIN = 224           # enough tiles to fetch a weight panel for: 48 cost a quarter on 7x7, 512 -> 512
     BLOCK_COLS_MAX = 4096            # bounds the tables of very wide images
     IN_PLACE_PIXELS = 256            # below, packing a dense layer's weights costs more than it brings

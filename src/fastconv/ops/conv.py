@@ -337,19 +337,37 @@ def _phase_taps(position: int, taps: int, stride: int, dilation: int) -> list[tu
 
 
 @lru_cache(maxsize=512)
-def _grad_kernel_plan(p: ConvProblem, itemsize: int, isa: str) -> GradKernelPlan:
+def _grad_kernel_plan(p: ConvProblem, fold: int, itemsize: int, isa: str) -> GradKernelPlan:
     (top, _), (left, _) = p.pads
     return GradKernelPlan(
         itemsize=itemsize,
         image=p.x_shape,
-        grid=(p.oh, p.ow),
-        steps=p.strides,
+        grid=(p.oh, p.ow // fold),
+        steps=(p.strides[0], p.strides[1] * fold),
         tap_rows=[a * p.dilation[0] - top for a in range(p.kh)],
-        tap_cols=[b * p.dilation[1] - left for b in range(p.kw)],
+        tap_cols=[b * p.dilation[1] - left for b in range(p.kw + (fold - 1) * p.strides[1])],
         groups=p.groups,
         group_inputs=p.ic // p.groups,
-        group_outputs=p.oc // p.groups,
+        group_outputs=p.oc // p.groups * fold,
     )
+
+
+@lru_cache(maxsize=512)
+def _grad_kernel_fold(p: ConvProblem, lanes: int) -> int:
+    """How many neighbouring pixels of a row to take as one with as many times the filters, where filters are few.
+
+    The kernel of such a pixel is as wide as all their windows together. The vector operations for a row of pixels
+    are counted; a fold must win clearly, for its result is larger and is added up afterwards.
+    """
+    if p.groups > 1 or p.dilation[1] > 1:
+        return 1
+
+    def cost(fold: int) -> float:
+        return -(-fold * p.oc // lanes) * (p.kw + (fold - 1) * p.strides[1]) / fold
+
+    folds = [fold for fold in range(2, min(p.ow, lanes) + 1) if p.ow % fold == 0 and fold * p.oc <= 2 * lanes]
+    best = min(folds, key=cost, default=1)
+    return best if cost(best) < 0.8 * cost(1) else 1
 
 
 def _forward_direct(
@@ -364,7 +382,18 @@ def _grad_input_direct(p: ConvProblem, grad_output: Array, kernel: Array, gx: Ar
 
 
 def _grad_kernel_direct(p: ConvProblem, x: Array, grad_output: Array, gk: Array) -> None:
-    _grad_kernel_plan(p, x.itemsize, _runtime.get_isa())(x, grad_output, gk)
+    fold = _grad_kernel_fold(p, _runtime.vector_lanes(x.itemsize))
+    plan = _grad_kernel_plan(p, fold, x.itemsize, _runtime.get_isa())
+    if fold == 1:
+        plan(x, grad_output, gk)
+        return
+    wide = np.empty((p.kh, p.kw + (fold - 1) * p.strides[1], p.ic, fold, p.oc), gk.dtype)
+    plan(x, grad_output, wide)
+    gk[...] = wide[:, : p.kw, :, 0]
+    with np.errstate(invalid="ignore"):  # inf - inf is nan, as in any other order of this sum
+        for pixel in range(1, fold):
+            first = pixel * p.strides[1]
+            gk += wide[:, first : first + p.kw, :, pixel]
 
 
 _RUN_FORWARD = {"direct": _forward_direct, "im2col": im2col.forward}

@@ -245,7 +245,8 @@ def grad_kernel(p: ConvProblem, x: Array, grad_output: Array, gk: Array) -> None
     for images, rows in _slabs(p):
         cols = _patches(p, x[images])
         _kernel_grad_plan(p, len(cols), x.itemsize, _runtime.get_isa())(cols, pixels[rows], part)
-        gk += part
+        with np.errstate(invalid="ignore"):  # inf - inf is nan, as in any other order of this sum
+            gk += part
 
 
 def _patches(p: ConvProblem, x: Array) -> Array:
