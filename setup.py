@@ -37,7 +37,7 @@ ISA_FLAGS = {
 }
 HEADERS = sorted(glob.glob(f"{CORE}/csrc/*.h"))
 SOURCES = sorted(glob.glob(f"{CORE}/csrc/*.c"))
-MODULES = ("_runtime", "_conv_direct", "_conv_grad_kernel", "_conv_im2col", "_pooling", "_elementwise")
+MODULES = ("_runtime", "_conv_direct", "_conv_grad_kernel", "_conv_im2col", "_pooling", "_elementwise", "_filters")
 
 
 def openmp_flags(compiler):

@@ -27,10 +27,7 @@ def contenders(work: Workload) -> list[Contender]:
     # How many threads the BLAS takes is its own affair: 0 stands for that.
     found = [Contender("NumPy windows", 0, partial(numpy_windows, layer, work.x, work.kernel))]
     if scipy_can(layer) and not missing():
-        part = work.part(SCIPY_WORK)
-        scale, note = work.share(part)
-        call = partial(scipy_correlate, part.layer, part.x, part.kernel)
-        found.append(Contender("SciPy correlate2d", 1, call, scale=scale, note=note))
+        found.append(scipy_contender(work, SCIPY_WORK)[0])
     return found
 
 
@@ -42,6 +39,14 @@ def numpy_windows(layer: ConvLayer, x: np.ndarray, kernel: np.ndarray) -> np.nda
     windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(1, 2))
     (sh, sw), (dh, dw) = layer.strides, layer.dilation
     return np.tensordot(windows[:, ::sh, ::sw, :, ::dh, ::dw], kernel, axes=([4, 5, 3], [0, 1, 2]))
+
+
+def scipy_contender(work: Workload, limit: int) -> tuple[Contender, Workload]:
+    """SciPy on a part of the work of about ``limit`` multiply-adds, and that part."""
+    part = work.part(limit)
+    scale, note = work.share(part)
+    call = partial(scipy_correlate, part.layer, part.x, part.kernel)
+    return Contender("SciPy correlate2d", 1, call, scale=scale, note=note), part
 
 
 def scipy_can(layer: ConvLayer) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
+import statistics
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +22,7 @@ import layer_lists
 import machine
 import numpy as np
 import table
+from options import add_style_options, positive
 from table import Column
 from timing import Contender, Timing, time_in_turn, time_slow
 from workloads import Workload
@@ -72,26 +73,13 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
         metavar="OPERATION",
         help=f"of {', '.join(OPERATIONS)} (default: all)",
     )
-    parser.add_argument("--threads", nargs="+", type=_positive, metavar="N", help="how many (default: 1 and all)")
-    parser.add_argument("--repeat", type=_positive, default=15, metavar="N", help="samples of each time (default: 15)")
+    parser.add_argument("--threads", nargs="+", type=positive, metavar="N", help="how many (default: 1 and all)")
+    parser.add_argument("--repeat", type=positive, default=15, metavar="N", help="samples of each time (default: 15)")
     parser.add_argument("--isa", choices=fc.available_isas(), help="instruction set (default: the best)")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)")
     parser.add_argument("--no-naive", action="store_true", help="leave the naive loops, NumPy and SciPy out")
-    style = parser.add_mutually_exclusive_group()
-    for name in ("markdown", "csv"):
-        style.add_argument(f"--{name}", dest="style", action="store_const", const=name, help=f"print {name}")
-    parser.set_defaults(style="text")
+    add_style_options(parser)
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
-    return number
-
-
-_positive.__name__ = "int"  # argparse names it in "invalid int value"
 
 
 def measure(work: Workload, threads: Sequence[int], repeat: int, naive: bool) -> list[dict[str, Any]]:
@@ -157,7 +145,7 @@ def summarise(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _geometric_mean(records: Sequence[dict[str, Any]], key: str) -> float | None:
     values = [record[key] for record in records if record.get(key)]
-    return math.exp(sum(map(math.log, values)) / len(values)) if values else None
+    return statistics.geometric_mean(values) if values else None
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,7 +15,7 @@ def conv2d(layer: ConvLayer, x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     padded = _padded(layer, x)
     y = np.zeros(layer.y_shape)
     for tap, channels, filters in _taps_and_groups(layer):
-        y[..., filters] += padded[_cells(layer, tap)][..., channels] @ kernel[tap][:, filters].astype(np.float64)
+        y[..., filters] += _times(padded[_cells(layer, tap)][..., channels], kernel[tap][:, filters])
     return y
 
 
@@ -24,7 +24,7 @@ def conv2d_grad_input(layer: ConvLayer, grad_output: np.ndarray, kernel: np.ndar
     padded = np.zeros(_padded_shape(layer))
     grads = grad_output.astype(np.float64)
     for tap, channels, filters in _taps_and_groups(layer):
-        padded[_cells(layer, tap)][..., channels] += grads[..., filters] @ kernel[tap][:, filters].T.astype(np.float64)
+        padded[_cells(layer, tap)][..., channels] += _times(grads[..., filters], kernel[tap][:, filters].T)
     return padded[_interior(layer)]
 
 
@@ -33,9 +33,15 @@ def conv2d_grad_kernel(layer: ConvLayer, x: np.ndarray, grad_output: np.ndarray)
     padded, grads = _padded(layer, x), grad_output.astype(np.float64)
     grad_kernel = np.zeros(layer.kernel_shape)
     for tap, channels, filters in _taps_and_groups(layer):
-        cells = padded[_cells(layer, tap)][..., channels]
-        grad_kernel[tap][:, filters] = np.tensordot(cells, grads[..., filters], axes=([0, 1, 2], [0, 1, 2]))
+        cells, outputs = padded[_cells(layer, tap)][..., channels], grads[..., filters]
+        grad_kernel[tap][:, filters] = cells.reshape(-1, cells.shape[3]).T @ outputs.reshape(-1, outputs.shape[3])
     return grad_kernel
+
+
+def _times(images: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Each pixel times the matrix, as one product: NumPy would do one for each row of each image."""
+    product = images.reshape(-1, len(matrix)) @ matrix.astype(np.float64)
+    return product.reshape(*images.shape[:3], -1)
 
 
 def _taps_and_groups(layer: ConvLayer) -> list[tuple[tuple[int, int], slice, slice]]:

@@ -72,7 +72,8 @@ class ConvLayer(Layer):
 
     def part(self, work: int) -> ConvLayer:
         """A share of this layer of at most about ``work`` multiply-adds: its first images, or, where one image is
-        too many, one image and the first filters (of the first group). A loop over cells takes time in proportion.
+        too many, one image and the first filters (of the first group), or, where one filter is, its upper rows. A loop
+        over cells takes time in proportion.
         """
         n, *size, channels = self.x_shape
         images = work * n // self.work
@@ -80,12 +81,23 @@ class ConvLayer(Layer):
             return replace(self, x_shape=(min(images, n), *size, channels))
         filters = self.filters // self.groups
         one = replace(self, x_shape=(1, *size, channels // self.groups), groups=1, filters=1)
-        return replace(one, filters=max(1, min(filters, work // one.work)))
+        if one.work <= work:
+            return replace(one, filters=min(filters, work // one.work))
+        (height, width), (top, bottom) = size, self.pads[0]
+        rows = max(1, one.output_hw[0] * work // one.work)
+        # So high that the window fits, with the padding that the list asks for; "same" pads a small image less.
+        span = (self.window[0] - 1) * self.dilation[0] + 1
+        needed = (rows - 1) * self.strides[0] + span - (0 if self.padding == "same" else top + bottom)
+        return replace(one, x_shape=(1, min(height, max(1, needed)), width, one.x_shape[3]))
 
     def describe_part(self, part: ConvLayer) -> str:
         """In words, what ``part`` is of this layer."""
-        images = f"{part.x_shape[0]} of {self.x_shape[0]} images"
-        return images if part.filters == self.filters else f"{images}, {part.filters} of {self.filters} filters"
+        words = f"{part.x_shape[0]} of {self.x_shape[0]} images"
+        if part.filters != self.filters:
+            words += f", {part.filters} of {self.filters} filters"
+        if part.output_hw != self.output_hw:
+            words += f", {part.output_hw[0]} of {self.output_hw[0]} rows"
+        return words
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -114,6 +115,14 @@ def random_batch(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Noise of the digits' shape and range, with labels: a step takes the same time on it as on digits."""
     rng = np.random.default_rng(1)
     return rng.random((size, 28, 28, 1), dtype=np.float32), rng.integers(0, 10, size)
+
+
+def mnist() -> tuple[np.ndarray, np.ndarray] | None:
+    """MNIST's training images, as floats from 0 to 1, and labels; None where FASTCONV_DATA_DIR is not set."""
+    if not os.environ.get("FASTCONV_DATA_DIR"):
+        return None
+    (x, y), _ = fc.datasets.mnist.load_data()
+    return (x[..., None] / 255).astype(np.float32), y.astype(np.int64)
 
 
 def _model(*stack: Any) -> Any:

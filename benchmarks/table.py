@@ -42,6 +42,11 @@ def render(records: Sequence[Mapping[str, Any]], columns: Sequence[Column], styl
     return "\n".join("  ".join(line).rstrip() for line in [aligned[0], rule, *aligned[1:]])
 
 
+def with_figures(columns: Sequence[Column], records: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """The columns that at least one record has a value for."""
+    return [column for column in columns if any(record.get(column.key) is not None for record in records)]
+
+
 def notes(lines: Mapping[str, str], style: str) -> str:
     """The lines above a table."""
     if style == "markdown":
@@ -68,6 +73,11 @@ def significant(value: float) -> str:
 def percent(value: float) -> str:
     """Two figures: 53%, 5.3%, 0.0053%."""
     return f"{value:.0%}" if value >= 0.0995 or not value else f"{float(f'{100 * value:.2g}'):.10g}%"
+
+
+def times(value: float) -> str:
+    """A ratio: 0.07, 0.97, 1.50, 12.3, 1,230."""
+    return f"{value:.2f}" if value < 10 else significant(value)
 
 
 def scientific(value: float) -> str:

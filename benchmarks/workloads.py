@@ -71,16 +71,16 @@ class Workload:
         return Contender("naive", 1, loops(reference, np.float64), scale=scale, note=note)
 
     def part(self, work: int) -> Workload:
-        """The first images, or the first filters or channels of the first image, with their share of the data."""
+        """The first images, or the first filters or channels (and rows) of the first, with their share of the data."""
         layer = self.layer.part(work)
-        n, *_, channels = layer.x_shape
-        filters = layer.y_shape[3]
+        n, rows, _, channels = layer.x_shape
+        _, out_rows, _, filters = layer.y_shape
         return Workload(
             layer,
             self.operation,
             self.dtype,
-            np.ascontiguousarray(self.x[:n, ..., :channels]),
-            np.ascontiguousarray(self.grad_output[:n, ..., :filters]),
+            np.ascontiguousarray(self.x[:n, :rows, :, :channels]),
+            np.ascontiguousarray(self.grad_output[:n, :out_rows, :, :filters]),
             None if self.kernel is None else np.ascontiguousarray(self.kernel[..., :filters]),
             None if self.indices is None else np.ascontiguousarray(self.indices[:n, ..., :filters]),
         )

@@ -88,6 +88,93 @@ def _pool_operations() -> list[Operation]:
             {"grad_output": outputs},
             lambda grad_output: fc.avg_pool2d_grad(grad_output, images, padding="same"),
         ),
+        Operation("l2_pool2d", {"x": images}, lambda x, **out: fc.l2_pool2d(x, padding="same", **out), takes_out=True),
+        Operation(
+            "l2_pool2d_grad",
+            {"grad_output": outputs, "x": images},
+            lambda grad_output, x, **out: fc.l2_pool2d_grad(grad_output, x, padding="same", **out),
+            takes_out=True,
+        ),
+    ]
+
+
+def _transpose_operations(data_format: str) -> list[Operation]:
+    options: dict[str, Any] = {"strides": (2, 3), "padding": "same", "data_format": data_format}
+    images, outputs, kernel = (3, 4, 3, 5), (3, 8, 9, 2), (3, 4, 2, 5)
+    if data_format == "channels_first":
+        images, outputs = ((shape[0], shape[3], *shape[1:3]) for shape in (images, outputs))
+    return [
+        Operation(
+            f"conv2d_transpose[{data_format}]",
+            {"x": images, "kernel": kernel, "bias": (2,)},
+            lambda x, kernel, bias, **out: fc.conv2d_transpose(x, kernel, bias, activation="relu", **options, **out),
+            takes_out=True,
+        ),
+        Operation(
+            f"conv2d_transpose_grad_input[{data_format}]",
+            {"grad_output": outputs, "kernel": kernel},
+            lambda grad_output, kernel, **out: fc.conv2d_transpose_grad_input(
+                grad_output, kernel, images, **options, **out
+            ),
+            takes_out=True,
+        ),
+        Operation(
+            f"conv2d_transpose_grad_kernel[{data_format}]",
+            {"x": images, "grad_output": outputs},
+            lambda x, grad_output, **out: fc.conv2d_transpose_grad_kernel(x, grad_output, (3, 4), **options, **out),
+            takes_out=True,
+        ),
+    ]
+
+
+def _depthwise_operations(data_format: str) -> list[Operation]:
+    options: dict[str, Any] = {"strides": (2, 1), "padding": "same", "data_format": data_format}
+    images, outputs, kernel = (3, 7, 6, 5), (3, 4, 6, 10), (3, 2, 5, 2)
+    if data_format == "channels_first":
+        images, outputs = ((shape[0], shape[3], *shape[1:3]) for shape in (images, outputs))
+    return [
+        Operation(
+            f"depthwise_conv2d[{data_format}]",
+            {"x": images, "kernel": kernel, "bias": (10,)},
+            lambda x, kernel, bias, **out: fc.depthwise_conv2d(x, kernel, bias, **options, **out),
+            takes_out=True,
+        ),
+        Operation(
+            f"depthwise_conv2d_grad_input[{data_format}]",
+            {"grad_output": outputs, "kernel": kernel},
+            lambda grad_output, kernel, **out: fc.depthwise_conv2d_grad_input(
+                grad_output, kernel, images, **options, **out
+            ),
+            takes_out=True,
+        ),
+        Operation(
+            f"depthwise_conv2d_grad_kernel[{data_format}]",
+            {"x": images, "grad_output": outputs},
+            lambda x, grad_output, **out: fc.depthwise_conv2d_grad_kernel(x, grad_output, (3, 2), **options, **out),
+            takes_out=True,
+        ),
+    ]
+
+
+def _normalization_operations() -> list[Operation]:
+    images, channels = (3, 4, 5, 6), (6,)
+    return [
+        Operation("channel_moments", {"x": images}, lambda x: np.stack(ops.channel_moments(x))),
+        Operation(
+            "batch_normalization",
+            {"x": images, "mean": channels, "variance": channels, "offset": channels, "scale": channels},
+            lambda x, mean, variance, offset, scale, **out: ops.batch_normalization(
+                x, mean, variance, -1, offset, scale, 30.0, **out
+            ),
+            takes_out=True,
+        ),
+        Operation(
+            "batch_normalization_grad",
+            {"grad_output": images, "x": images, "mean": channels, "variance": channels, "scale": channels},
+            lambda grad_output, x, mean, variance, scale: np.concatenate(
+                [array.ravel() for array in ops.batch_normalization_grad(grad_output, x, mean, variance, -1, scale, 30)]
+            ),
+        ),
     ]
 
 
@@ -98,7 +185,14 @@ OPERATIONS = (
         for data_format in ("channels_last", "channels_first")
         for operation in _conv_operations(algorithm, data_format)
     ),
+    *(
+        operation
+        for data_format in ("channels_last", "channels_first")
+        for make in (_transpose_operations, _depthwise_operations)
+        for operation in make(data_format)
+    ),
     *_pool_operations(),
+    *_normalization_operations(),
     Operation("im2col", {"x": (2, 5, 4, 3)}, lambda x: fc.im2col(x, 3, strides=2, padding="same", dilation_rate=1)),
     Operation(
         "col2im", {"cols": (2 * 3 * 2, 27)}, lambda cols: fc.col2im(cols, (2, 5, 4, 3), 3, strides=2, padding="same")

@@ -109,6 +109,7 @@ def test_run_time_needs_are_numpy_and_tqdm(path):
         )
     }
     extras = {"matplotlib", "pooch", "mlxtend", "h5py", "onnx", "onnxruntime", "mpi4py", "scipy", "torch", "tensorflow"}
+    extras |= {"tensorboardX"}
     assert not top & extras
 
 

@@ -269,6 +269,18 @@ def test_early_stopping_needs_its_figure_and_a_direction():
         callbacks.EarlyStopping(mode="up")
 
 
+def test_a_nan_is_never_an_improvement(tmp_path):
+    nan = float("nan")
+    stop = callbacks.EarlyStopping("figure", mode="min", patience=3, restore_best_weights=True)
+    best = callbacks.ModelCheckpoint(tmp_path / "best.keras", "figure", save_best_only=True, mode="min", verbose=1)
+    model = make_model()
+    scripted = Scripted("figure", [nan, 1.0, nan, 2.0, nan, 0.0])
+    history = model.fit(*make_data(), epochs=6, callbacks=[scripted, stop, best], verbose=0)
+    assert len(history.epoch) == 5
+    assert model.get_weights()[1] == 1
+    assert models.load_model(tmp_path / "best.keras").get_weights()[1] == 1
+
+
 def test_checkpoints(tmp_path):
     model = make_model()
     every = callbacks.ModelCheckpoint(tmp_path / "new" / "{epoch:02d}-{figure:.1f}.keras")

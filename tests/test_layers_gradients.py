@@ -20,6 +20,28 @@ LINEAR = {
     "conv channels_first": (
         lambda: layers.Conv2D(3, 3, padding="same", data_format="channels_first", use_bias=False), (2, 2, 6, 5),
     ),
+    "depthwise": (lambda: layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False), (2, 6, 5, 3)),
+    "depthwise same strided": (
+        lambda: layers.DepthwiseConv2D((3, 2), (2, 1), "same", data_format="channels_first", use_bias=False),
+        (2, 3, 6, 5),
+    ),
+    "separable": (
+        lambda: layers.SeparableConv2D(4, 3, padding="same", depth_multiplier=2, use_bias=False), (2, 5, 4, 3),
+    ),
+    "separable channels_first": (
+        lambda: layers.SeparableConv2D(2, 3, strides=2, data_format="channels_first", use_bias=False), (2, 3, 6, 5),
+    ),
+    "transpose": (lambda: layers.Conv2DTranspose(3, 3, use_bias=False), (2, 4, 5, 2)),
+    "transpose same strided": (
+        lambda: layers.Conv2DTranspose(3, (3, 4), (2, 3), "same", use_bias=False), (2, 4, 3, 2),
+    ),
+    "transpose output_padding": (
+        lambda: layers.Conv2DTranspose(3, 2, 3, output_padding=(2, 1), data_format="channels_first", use_bias=False),
+        (2, 2, 4, 3),
+    ),
+    "transpose dilated": (
+        lambda: layers.Conv2DTranspose(3, 3, padding="same", dilation_rate=2, use_bias=False), (2, 4, 5, 2),
+    ),
     "dense": (lambda: layers.Dense(4, use_bias=False), (3, 5)),
     "dense 3-D": (lambda: layers.Dense(4, use_bias=False), (2, 3, 5)),
     "average": (lambda: layers.AveragePooling2D(2), (2, 6, 4, 3)),
@@ -33,6 +55,26 @@ LINEAR = {
     "dropout of channels": (lambda: layers.Dropout(0.5, noise_shape=(None, 1, 1, None), seed=3), (3, 4, 4, 5)),
     "input": (lambda: layers.Input((3, 4)), (2, 3, 4)),
     "global average": (layers.GlobalAveragePooling2D, (2, 4, 4, 3)),
+}  # fmt: skip
+
+# Linear too, and drawn anew at every call: by the nearest pixel whole numbers stay whole.
+NEAREST = {"interpolation": "nearest", "seed": 5}
+DRAWN = {
+    **{
+        f"{cls.__name__} {mode}": (
+            lambda cls=cls, mode=mode: cls(0.9 if cls is layers.RandomZoom else (-0.7, 0.9), fill_mode=mode, **NEAREST)
+            if cls is not layers.RandomTranslation else cls(0.8, (-0.2, 1.0), fill_mode=mode, **NEAREST),
+            (5, 4, 6, 2),
+        )
+        for cls in (layers.RandomTranslation, layers.RandomRotation, layers.RandomZoom)
+        for mode in ("reflect", "wrap", "constant", "nearest")
+    },
+    "RandomTranslation channels_first": (
+        lambda: layers.RandomTranslation(0.5, 0.5, data_format="channels_first", **NEAREST), (5, 2, 4, 6),
+    ),
+    "RandomFlip": (lambda: layers.RandomFlip(seed=5), (5, 4, 6, 2)),
+    "RandomFlip one image": (lambda: layers.RandomFlip("vertical", seed=5), (4, 6, 2)),
+    "RandomRotation one image": (lambda: layers.RandomRotation(0.4, **NEAREST), (4, 6, 2)),
 }  # fmt: skip
 
 # Every layer, at points where it has a derivative.
@@ -49,6 +91,29 @@ SMOOTH = {
         lambda: layers.Conv2D(2, 2, kernel_regularizer=regularizers.L1L2(0.1, 0.2), bias_regularizer="l2"),
         (2, 4, 4, 2),
     ),
+    "depthwise relu": (lambda: layers.DepthwiseConv2D(3, activation="relu"), (2, 5, 4, 3)),
+    "separable tanh": (lambda: layers.SeparableConv2D(3, 2, activation="tanh", strides=2), (2, 5, 4, 2)),
+    "separable penalised": (
+        lambda: layers.SeparableConv2D(
+            2, 2, activation="relu", depthwise_regularizer="l2", pointwise_regularizer=regularizers.L1(0.1),
+            bias_regularizer="l2",
+        ),
+        (2, 4, 4, 2),
+    ),
+    "transpose relu": (
+        lambda: layers.Conv2DTranspose(2, 3, 2, activation="relu", kernel_regularizer="l2"), (2, 3, 3, 2),
+    ),
+    "transpose sigmoid": (
+        lambda: layers.Conv2DTranspose(2, 2, 3, "same", data_format="channels_first", activation="sigmoid"),
+        (2, 3, 3, 2),
+    ),
+    "batch normalization": (layers.BatchNormalization, (3, 4, 3, 2)),
+    "batch normalization penalised": (
+        lambda: layers.BatchNormalization(gamma_regularizer="l2", beta_regularizer=regularizers.L1(0.1)), (9, 4),
+    ),
+    "batch normalization channels_first": (lambda: layers.BatchNormalization(1, scale=False), (3, 2, 4, 3)),
+    "batch normalization without beta": (lambda: layers.BatchNormalization(center=False, epsilon=0.1), (8, 3)),
+    "batch normalization frozen": (lambda: layers.BatchNormalization(trainable=False), (3, 4, 3, 2)),
     "dense softmax": (lambda: layers.Dense(4, activation="softmax"), (3, 5)),
     "dense relu": (lambda: layers.Dense(4, activation="relu"), (3, 5)),
     "dense silu": (lambda: layers.Dense(4, activation="silu", kernel_regularizer="l2"), (2, 3, 5)),
@@ -85,10 +150,10 @@ def integers(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.integers(-4, 5, shape).astype("float64")
 
 
-@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("name", LINEAR | DRAWN)
 def test_adjoint_exactly(name: str) -> None:
     rng = np.random.default_rng(7)
-    make, shape = LINEAR[name]
+    make, shape = (LINEAR | DRAWN)[name]
     layer = double(make)
     layer.build(shape)
     layer.set_weights([integers(rng, weight.shape) for weight in layer.weights])
@@ -99,7 +164,7 @@ def test_adjoint_exactly(name: str) -> None:
     assert (y * g).sum() == (x * grad_input).sum()
     assert (g != 0).any()
     if layer.weights:  # linear in the kernel too
-        assert (y * g).sum() == (layer.kernel * layer.grads[0]).sum()
+        assert (y * g).sum() == (layer.weights[0] * layer.grads[0]).sum()
 
 
 @pytest.mark.parametrize("name", SMOOTH)
@@ -111,13 +176,16 @@ def test_central_differences(name: str) -> None:
     x = (rng.permutation(np.prod(shape)).reshape(shape) - np.prod(shape) // 2 + 0.37) * 0.017
     layer.build(shape)
     layer.set_weights([rng.normal(size=weight.shape) for weight in layer.weights])
+    normalizes = isinstance(layer, layers.BatchNormalization)
+    if normalizes:
+        np.abs(layer.moving_variance, out=layer.moving_variance)
     y = layer(x, training=True)
     upstream = rng.normal(size=y.shape)
     grad_input = layer.backward(upstream)
     mask = y / x if isinstance(layer, layers.Dropout) else None  # the same mask for every evaluation
 
     def value() -> float:
-        output = layer(x) if mask is None else x * mask
+        output = layer(x, training=normalizes) if mask is None else x * mask
         return float((output * upstream).sum()) + layer.regularization_loss()
 
     # Rounding: a sum of y·g and of the penalties, and as many again inside y. Truncation: third derivatives of order 1.

@@ -11,6 +11,13 @@ from fastconv import losses
 
 LOSSES = {
     "mse": (losses.MeanSquaredError(), "real"),
+    "mae": (losses.MeanAbsoluteError(), "real"),
+    "huber": (losses.Huber(), "real"),
+    "huber_small": (losses.Huber(0.25), "real"),
+    "binary": (losses.BinaryCrossentropy(), "one_hot"),
+    "binary_logits": (losses.BinaryCrossentropy(from_logits=True), "one_hot"),
+    "binary_smoothed": (losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.2), "one_hot"),
+    "binary_smoothed_p": (losses.BinaryCrossentropy(label_smoothing=0.2), "one_hot"),
     "categorical": (losses.CategoricalCrossentropy(), "one_hot"),
     "categorical_logits": (losses.CategoricalCrossentropy(from_logits=True), "one_hot"),
     "categorical_smoothed": (losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2), "one_hot"),
@@ -68,6 +75,48 @@ def test_values_by_hand():
     assert losses.MeanSquaredError(reduction="sum")([1.0, 3.0], np.array([[2.0], [3.0]])) == 1.0
 
 
+def test_values_of_numbers_and_answers_by_hand():
+    # d = [-1, 3]: absolute values 1 and 3; Huber with delta 2: 0.5 and 2·3 - 2.
+    assert losses.mae([[1.0, 0.0]], np.array([[0.0, 3.0]])).tolist() == [2.0]
+    assert losses.huber([[1.0, 0.0]], np.array([[0.0, 3.0]]), delta=2.0).tolist() == [2.25]
+    value, grad = losses.Huber(2.0).value_and_grad([[1.0, 0.0]], np.array([[0.0, 3.0]]))
+    assert (value, grad.tolist()) == (2.25, [[-0.5, 1.0]])
+    assert losses.MeanAbsoluteError().value_and_grad([[1.0, 1.0]], np.array([[1.0, 3.0]]))[1].tolist() == [[0.0, 0.5]]
+    p = np.array([[0.2], [0.7]])
+    expected = [-math.log(0.8), -math.log(0.7)]
+    assert losses.bce([0, 1], p) == pytest.approx(expected)
+    assert losses.BinaryCrossentropy(label_smoothing=0.2)([0, 1], p) == pytest.approx(
+        np.mean([-0.1 * math.log(q) - 0.9 * math.log(1 - q) for q in (0.2, 0.3)])
+    )
+    assert losses.BinaryCrossentropy(axis=1)(np.ones((2, 3, 4)), np.full((2, 3, 4), 0.5)) == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_answers_of_any_certainty_are_exact(dtype):
+    z = np.array([[1e4], [-1e4], [1e4], [-1e4], [0.0]], dtype)
+    loss = losses.BinaryCrossentropy(from_logits=True, reduction="sum")
+    value, grad = loss.value_and_grad([1, 0, 0, 1, 1], z)
+    assert value == pytest.approx(2e4 + math.log(2), rel=1e-7)
+    assert grad[:, 0].tolist() == [0, 0, 1, -1, -0.5]
+    # As in Keras a certain answer is clipped, and 1 - (1 - 1e-7) is 1.19e-7 in float32.
+    clipped = [-math.log(1e-7), -math.log(1 - float(dtype(1 - 1e-7)))]
+    assert losses.bce([1, 0], np.array([[0.0], [1.0]], dtype)) == pytest.approx(clipped, rel=1e-6)
+
+
+def test_joined_with_sigmoid_equals_the_two_in_turn(rng):
+    z = rng.normal(size=(5, 3))
+    p = 1 / (1 + np.exp(-z))
+    for smoothing in (0.0, 0.3):
+        loss = losses.BinaryCrossentropy(label_smoothing=smoothing)
+        assert loss.joins == "sigmoid"
+        targets = loss.prepare_targets(rng.integers(0, 2, (5, 3)), p.shape, p.dtype, "test")
+        joined, grad_z = loss.compute(targets, z, on_logits=True)
+        apart, grad_p = loss.compute(targets, p)
+        assert joined == pytest.approx(apart, rel=1e-12)
+        assert np.max(np.abs(grad_z - p * (1 - p) * grad_p)) < 1e-15
+    assert losses.BinaryCrossentropy(from_logits=True).joins is None
+
+
 def test_probabilities_are_normalised_and_clipped_as_in_keras():
     # q = p / sum p; a zero is clipped to 1e-7.
     assert losses.sparse_categorical_crossentropy([0], np.array([[1.0, 3.0]])) == pytest.approx([-math.log(0.25)])
@@ -109,7 +158,7 @@ def test_joined_with_softmax_equals_the_two_in_turn(rng):
         loss, kind = LOSSES[name]
         y, _ = make_case(kind, rng, (5, 4))
         targets = loss.prepare_targets(y, p.shape, p.dtype, "test")
-        assert loss.joins_softmax
+        assert loss.joins
         joined, grad_z = loss.compute(targets, z, on_logits=True)
         apart, grad_p = loss.compute(targets, p)
         behind = p * (grad_p - (grad_p * p).sum(axis=1, keepdims=True))
@@ -150,7 +199,7 @@ def test_images_and_other_class_axes(rng):
     value_first, grad_first = first.value_and_grad(y, channels_first, weight)
     assert value == value_first
     assert np.array_equal(np.moveaxis(grad_first, 1, -1), grad)
-    assert not first.joins_softmax
+    assert not first.joins
 
 
 def test_labels_of_every_form():
@@ -186,6 +235,8 @@ def test_empty_batch():
         (losses.CategoricalCrossentropy(), [0, 1], np.ones((2, 3)), r"sparse_categorical_crossentropy"),
         (losses.CategoricalCrossentropy(), [[0, np.nan]], np.ones((1, 2)), r"NaN or Inf"),
         (losses.MeanSquaredError(), np.ones((2, 2)), np.ones((2, 3)), r"predictions' shape \(2, 3\)"),
+        (losses.BinaryCrossentropy(), np.ones((2, 2)), np.ones((2, 3)), r"predictions' shape \(2, 3\)"),
+        (losses.BinaryCrossentropy(axis=0), np.ones((2, 3)), np.ones((2, 3)), r"no axis 0 behind"),
         (losses.MeanSquaredError(), [[np.inf]], np.ones((1, 1)), r"NaN or Inf"),
     ],
 )
@@ -197,6 +248,10 @@ def test_wrong_targets_are_named(loss, y, pred, message):
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="reduction must be one of"):
         losses.MeanSquaredError(reduction="average")
+    with pytest.raises(ValueError, match="delta must be above 0"):
+        losses.Huber(0)
+    with pytest.raises(ValueError, match="dtype must be"):
+        losses.MeanSquaredError(dtype="float16")
     with pytest.raises(ValueError, match="label_smoothing must be at least 0 and at most 1, received 2"):
         losses.CategoricalCrossentropy(label_smoothing=2)
     with pytest.raises(TypeError, match='astype\\("float32"\\)'):
@@ -217,6 +272,18 @@ def test_get():
     assert losses.get(loss) is loss
     again = losses.get({"class_name": "CategoricalCrossentropy", "config": loss.get_config()})
     assert again.get_config() == loss.get_config()
+    for name, cls in (("mae", "MeanAbsoluteError"), ("huber", "Huber"), ("BCE", "BinaryCrossentropy")):
+        assert type(losses.get(name)).__name__ == cls
+    again = losses.deserialize(losses.serialize(losses.Huber(3.0, reduction="sum")))
+    assert (again.delta, again.reduction) == (3.0, "sum")
+    assert losses.deserialize(None) is None
+
+    class Mine(losses.MeanSquaredError):
+        pass
+
+    assert type(losses.deserialize(losses.serialize(Mine()), {"Mine": Mine})) is Mine
+    with pytest.raises(ValueError, match="unknown loss 'Mine'"):
+        losses.deserialize(losses.serialize(Mine()))
     with pytest.raises(ValueError, match="unknown loss 'hinge'"):
         losses.get("hinge")
     with pytest.raises(TypeError, match="subclass it"):

@@ -62,6 +62,45 @@ def test_adam(amsgrad, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_adamw_is_adam_after_a_decay(amsgrad, dtype, rng):
+    params, expected, grads = run(optimizers.AdamW(0.01, 0.5, 0.8, 0.95, amsgrad=amsgrad), dtype, rng)
+    twin = optimizers.Adam(0.01, 0.8, 0.95, amsgrad=amsgrad)
+    for step in grads:
+        for param in expected:
+            param *= 1 - 0.01 * 0.5
+        twin.apply(step, expected)
+    expect(params, expected, dtype)
+    assert optimizers.AdamW().get_config()["weight_decay"] == 0.004
+    with pytest.raises(ValueError, match="weight_decay=None"):
+        optimizers.AdamW(weight_decay=None)
+
+
+def test_parameters_left_out_of_the_decay():
+    kernel, bias = np.ones((2, 2)), np.ones(2)
+    optimizer = optimizers.AdamW(0.5, 0.5)
+    optimizer.exclude_from_weight_decay([kernel])
+    optimizer.exclude_from_weight_decay([bias])
+    optimizer.apply([np.zeros((2, 2)), np.zeros(2)], [kernel, bias])
+    assert np.all(kernel == 0.75)
+    assert np.all(bias == 1)
+    with pytest.raises(ValueError, match="built already"):
+        optimizer.exclude_from_weight_decay([kernel])
+    with pytest.raises(NotImplementedError, match="var_names"):
+        optimizers.AdamW().exclude_from_weight_decay(var_names=["bias"])
+
+
+def test_gradients_of_any_layout():
+    grad = np.arange(12.0).reshape(3, 4)
+    frozen = grad.copy()
+    frozen.flags.writeable = False
+    for other in (np.asfortranarray(grad), grad.astype("f"), frozen, grad.astype(">f8"), grad[::-1][::-1]):
+        weight = np.zeros((3, 4))
+        optimizers.SGD(0.5).apply([other], [weight])
+        assert np.array_equal(weight, -0.5 * grad)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_rmsprop(momentum, centered, dtype, rng):
@@ -166,6 +205,8 @@ def test_wrong_calls_change_nothing():
 def test_arguments():
     assert type(optimizers.get("adam")) is optimizers.Adam
     assert type(optimizers.get("RMSprop")) is optimizers.RMSprop
+    assert type(optimizers.get("AdamW")) is optimizers.AdamW
+    assert type(optimizers.get(optimizers.SGD)) is optimizers.SGD
     adam = optimizers.Adam(0.01, clipnorm=1.0, name="mine")
     assert optimizers.get(adam) is adam
     again = optimizers.get({"class_name": "Adam", "config": adam.get_config()})

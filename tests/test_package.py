@@ -19,7 +19,10 @@ import fastconv as fc
 PACKAGE = Path(fc.__file__).parent
 FUNCTIONS = (
     *("conv2d", "conv2d_grad_input", "conv2d_grad_kernel", "im2col", "col2im"),
-    *("max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad"),
+    *("conv2d_transpose", "conv2d_transpose_grad_input", "conv2d_transpose_grad_kernel"),
+    *("depthwise_conv2d", "depthwise_conv2d_grad_input", "depthwise_conv2d_grad_kernel"),
+    *("convolve2d", "correlate2d"),
+    *("max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "l2_pool2d", "l2_pool2d_grad"),
     *("relu", "relu_grad", "softmax", "softmax_grad"),
     *("set_num_threads", "get_num_threads", "available_isas", "get_isa", "set_isa", "show_config", "explain_conv2d"),
 )
@@ -101,7 +104,13 @@ def test_every_public_name_has_a_docstring():
             assert inspect.getdoc(thing), name
 
 
-@pytest.mark.parametrize("name", ["ops", "ops.updates", "ops.conv", "ops.pooling", "ops.dense", "ops.activations"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ops", "ops.updates", "ops.conv", "ops.transpose", "ops.depthwise", "ops.pooling", "ops.l2_pooling"),
+        *("ops.normalization", "ops.dense", "ops.filters", "ops.activations"),
+    ],
+)
 def test_examples_in_the_docstrings(name):
     module = importlib.import_module(f"fastconv.{name}")
     outcome = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
@@ -128,12 +137,19 @@ def test_signatures_are_the_contract():
         "conv2d": f"x, kernel, bias=None, *, {window}, groups=1, activation=None, {layout}, algorithm='auto', out=None",
         "conv2d_grad_input": f"grad_output, kernel, input_shape, *, {window}, groups=1, {layout}, algorithm='auto'",
         "conv2d_grad_kernel": f"x, grad_output, kernel_size, *, {window}, groups=1, {layout}, algorithm='auto'",
+        "conv2d_transpose": "x, kernel, bias=None, *, strides=1, padding='valid', output_padding=None, "
+        f"dilation_rate=1, {layout}",
+        "depthwise_conv2d": f"x, kernel, bias=None, *, {window}, {layout}",
+        "l2_pool2d": f"x, {pool}",
+        "l2_pool2d_grad": f"grad_output, x, *, {gradient_pool}",
         "max_pool2d": f"x, {pool}, return_indices=False",
         "max_pool2d_grad": f"grad_output, indices, input_shape, *, {gradient_pool}",
         "avg_pool2d": f"x, {pool}, count_include_pad=False",
         "avg_pool2d_grad": f"grad_output, input_shape, *, {gradient_pool}, count_include_pad=False",
         "im2col": f"x, kernel_size, *, {window}",
         "col2im": f"cols, input_shape, kernel_size, *, {window}",
+        "convolve2d": "in1, in2, mode='full', boundary='fill', fillvalue=0",
+        "correlate2d": "in1, in2, mode='full', boundary='fill', fillvalue=0",
         "softmax": "x, axis=-1",
         "softmax_grad": "grad_output, y, axis=-1",
         "relu_grad": "grad_output, y",

@@ -287,7 +287,7 @@ def test_padding_is_skipped_not_multiplied():
     assert reference.conv2d(x, kernel, padding="same").item() == np.inf
 
 
-@pytest.mark.parametrize("name", ["", ".conv", ".pooling"])
+@pytest.mark.parametrize("name", ["", ".conv", ".transpose", ".depthwise", ".pooling", ".l2_pooling", ".normalization"])
 def test_examples_in_the_docstrings(name):
     outcome = doctest.testmod(importlib.import_module(f"fastconv.reference{name}"))
     assert outcome.attempted > 0

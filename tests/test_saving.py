@@ -338,10 +338,22 @@ def test_wrong_configs_are_refused(saved, change, message):
     refused(path, message)
 
 
-def test_compile_settings_that_are_not_known_cost_the_compilation_only(saved):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["optimizer"].update(class_name="Lion"), "'Lion'"),
+        (lambda c: c["optimizer"]["config"].update(learning_rate={"class_name": "system", "config": {}}), "'system'"),
+        (lambda c: c["optimizer"]["config"].update(learning_rate=10**400), "int too large"),
+        (lambda c: c["optimizer"]["config"].update(surprise=1), "'surprise'"),
+        (lambda c: c.update(loss={"class_name": "eval", "config": {}}), "'eval'"),
+        (lambda c: c.update(metrics=[{"class_name": "exec", "config": {}}]), "'exec'"),
+        (lambda c: c.update(weighted_metrics=5), "not iterable"),
+    ],
+)
+def test_compile_settings_that_are_not_known_cost_the_compilation_only(saved, change, message):
     model, path = saved
-    change_config(path, lambda c: c["compile_config"]["optimizer"].update(class_name="Lion"))
-    with pytest.warns(UserWarning, match="not compiled: .*'Lion'"):
+    change_config(path, lambda c: change(c["compile_config"]))
+    with pytest.warns(UserWarning, match=f"not compiled: .*{message}"):
         twin = models.load_model(path)
     assert not twin.compiled
     x, _ = make_data()

@@ -371,3 +371,72 @@ def test_metric_objects_keep_their_names():
     model = make_model(metric=("acc", metrics.SparseCategoricalAccuracy("mine")))
     assert list(model.fit(x, y, verbose=0).history) == ["loss", "acc", "mine"]
     assert model.metrics_names == ["loss", "acc", "mine"]
+
+
+@pytest.mark.parametrize("last", ["dense", "activation"])
+def test_sigmoid_and_binary_crossentropy_are_joined(last):
+    """Logits of ±1e4 through a sigmoid: answers that are certain and wrong still say which way to go."""
+    stack = [layers.Dense(1, kernel_initializer="ones", activation="sigmoid" if last == "dense" else None)]
+    model = models.Sequential(
+        [layers.Input((1,)), *stack, *([layers.Activation("sigmoid")] if last != "dense" else [])]
+    )
+    model.compile(optimizers.SGD(1.0), "binary_crossentropy", metrics=["accuracy", "bce"])
+    x, y = np.array([[1e4], [1e4]], "float32"), np.array([1, 0])
+    loss, accuracy, figure = model.evaluate(x, y, verbose=0)
+    assert (loss, accuracy) == (5e3, 0.5)
+    # The metric has probabilities, clipped: 1 - 1e-7 in float32.
+    assert figure == pytest.approx(-np.log(1 - float(np.float32(1 - 1e-7))) / 2, rel=1e-5)
+    model.train_on_batch(x, y)
+    assert model.get_weights()[1].tolist() == [-0.5]  # (p - t) / n = [0, 1] / 2.
+    assert model.predict(x).tolist() == [[0.0], [0.0]]
+
+
+def test_weighted_metrics_and_names_that_meet():
+    x, y = make_data(12)
+    weight = np.arange(12.0)
+    model = make_model(metric=())
+    hits = metrics.SparseCategoricalAccuracy
+    model.compile(
+        "sgd", "sparse_categorical_crossentropy", ["acc", hits("acc")], weighted_metrics=["acc", hits("mine")]
+    )
+    figures = model.evaluate(x, y, sample_weight=weight, verbose=0, return_dict=True)
+    assert list(figures) == ["loss", "acc", "acc_1", "weighted_acc", "mine"]
+    right = model.predict(x).argmax(axis=1) == y
+    assert figures["acc"] == figures["acc_1"] == pytest.approx(right.mean())
+    assert figures["weighted_acc"] == figures["mine"] == pytest.approx((right * weight).sum() / weight.sum())
+    plain = model.evaluate(x, y, verbose=0, return_dict=True)
+    assert plain["weighted_acc"] == plain["acc"]
+    model.reset_metrics()
+    assert model.test_on_batch(x, y, sample_weight=weight)[3] == pytest.approx(figures["mine"])
+
+
+def test_relu_behind_max_pooling_gives_the_same_bits():
+    # fit takes relu's gradient behind the pooling, from fewer cells; layer by layer it is taken where it stands.
+    def model():
+        utils.set_random_seed(5)
+        return models.Sequential(
+            [
+                layers.Input((9, 8, 2)),
+                layers.Conv2D(7, 3, activation="relu", padding="same"),
+                layers.MaxPooling2D(3, strides=2, padding="same"),
+                layers.Flatten(),
+                layers.Dense(4),
+            ]
+        )
+
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(6, 9, 8, 2)).astype("float32"), rng.normal(size=(6, 4)).astype("float32")
+    fitted, by_hand = model(), model()
+    fitted.compile("sgd", "mse")
+    fitted.fit(x, y, batch_size=6, epochs=1, verbose=0, shuffle=False)
+
+    gradient = losses.MeanSquaredError().value_and_grad(y, by_hand(x, training=True))[1]
+    for layer in reversed(by_hand.layers):
+        gradient = layer.backward(gradient)
+    assert (by_hand.layers[0].grads[0] != 0).all()
+    for layer in by_hand.layers:
+        for weight, grad in zip(layer.trainable_weights, layer.grads, strict=True):
+            weight -= np.float32(0.01) * grad
+    for ours, theirs in zip(fitted.get_weights(), by_hand.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-7)
+    assert not fitted.layers[0]._relu_grad_behind

@@ -1,4 +1,4 @@
-"""to_categorical and set_random_seed."""
+"""to_categorical, confusion_matrix and set_random_seed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from fastconv import _random, utils
+from fastconv import _random, metrics, utils
 
 
 def test_to_categorical():
@@ -33,6 +33,27 @@ def test_to_categorical():
 def test_to_categorical_names_what_is_wrong(labels, classes, error, message):
     with pytest.raises(error, match=message):
         utils.to_categorical(labels, classes)
+
+
+def test_confusion_matrix(rng):
+    truth, guess = rng.integers(0, 4, 50), rng.integers(0, 4, 50)
+    expected = np.zeros((4, 4), int)
+    for t, p in zip(truth, guess, strict=True):
+        expected[t, p] += 1
+    assert np.array_equal(utils.confusion_matrix(truth, guess), expected)
+    rows = utils.to_categorical(guess, 4) + rng.uniform(0, 0.5, (50, 4))
+    assert np.array_equal(utils.confusion_matrix(utils.to_categorical(truth, 4), rows), expected)
+    assert np.array_equal(utils.confusion_matrix(truth[:, None], guess.astype(float)), expected)
+    assert metrics.confusion_matrix is utils.confusion_matrix
+    assert utils.confusion_matrix([0, 1], [0, 0], num_classes=3).tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0]]
+    assert utils.confusion_matrix([0], [[0.1, 0.2, 0.7]]).tolist() == [[0, 0, 1], [0, 0, 0], [0, 0, 0]]
+    assert utils.confusion_matrix([], [], 2).tolist() == [[0, 0], [0, 0]]
+    with pytest.raises(ValueError, match="same length"):
+        utils.confusion_matrix([0, 1], [0])
+    with pytest.raises(ValueError, match="y_pred must be class numbers from 0 and below 2, received 0 to 2"):
+        utils.confusion_matrix([0, 1], [0, 2], 2)
+    with pytest.raises(ValueError, match="y_true must be class numbers"):
+        utils.confusion_matrix([0.5], [0])
 
 
 def test_set_random_seed_seeds_all_three():

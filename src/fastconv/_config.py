@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-from pathlib import Path
 
 from ._core import _runtime
 from ._validation import as_index, isa_error, threads_error
@@ -124,50 +123,48 @@ def usable_cpus() -> int:
 
 def _cgroup_quota() -> float | None:
     """CPUs that the process's cgroups (version 2 or 1) grant, None for no limit: the least on the way to the root."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return None
     quotas = []
-    for line in lines:
+    for line in _read("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            root, read = Path("/sys/fs/cgroup"), _quota_v2
+            root, quota_of = "/sys/fs/cgroup", _quota_v2
         elif "cpu" in controllers.split(","):
-            root, read = Path("/sys/fs/cgroup/cpu"), _quota_v1
+            root, quota_of = "/sys/fs/cgroup/cpu", _quota_v1
         else:
             continue
-        folder = root / path.lstrip("/")
-        for level in (folder, *folder.parents):
-            quotas.append(read(level))
-            if level == root:
-                break
+        parts = [part for part in path.split("/") if part]
+        quotas += [quota_of("/".join((root, *parts[:depth]))) for depth in range(len(parts) + 1)]
     return min((quota for quota in quotas if quota), default=None)
 
 
-def _quota_v2(folder: Path) -> float | None:
+def _quota_v2(folder: str) -> float | None:
     try:
-        quota, period = (folder / "cpu.max").read_text().split()
+        quota, period = _read(f"{folder}/cpu.max").split()
         return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
+    except ValueError:
         return None
 
 
-def _quota_v1(folder: Path) -> float | None:
+def _quota_v1(folder: str) -> float | None:
     try:
-        quota = int((folder / "cpu.cfs_quota_us").read_text())
-        return None if quota <= 0 else quota / int((folder / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
+        quota = int(_read(f"{folder}/cpu.cfs_quota_us"))
+        return None if quota <= 0 else quota / int(_read(f"{folder}/cpu.cfs_period_us"))
+    except ValueError:
         return None
+
+
+def _read(path: str) -> str:
+    """A small system file's text, empty if there is none. (pathlib would cost a third of the import.)"""
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def _openmp_runtime() -> str:
     """The OpenMP library that this process has loaded, as the system names it."""
-    try:
-        maps = Path("/proc/self/maps").read_text()
-    except OSError:
-        return "OpenMP"
-    names = {Path(line.split()[-1]).name for line in maps.splitlines() if "/" in line}
+    names = {line.rsplit("/", 1)[-1] for line in _read("/proc/self/maps").splitlines() if "/" in line}
     found = sorted(name for name in names if name.startswith(("libgomp", "libomp", "libiomp")))
     return ", ".join(found) or "OpenMP"
 

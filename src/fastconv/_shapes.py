@@ -43,3 +43,27 @@ def output_hw(size: Pair, window: Pair, strides: Pair, dilation: Pair, pads: Pad
         output_size(size[0], window[0], strides[0], dilation[0], *pads[0]),
         output_size(size[1], window[1], strides[1], dilation[1], *pads[1]),
     )
+
+
+def transposed_size(
+    size: int, window: int, stride: int, dilation: int, padding: str | Pair, extra: int | None
+) -> tuple[int, Pair]:
+    """Output length of a transposed convolution along one axis, and the pads of the convolution it is the adjoint of.
+
+    Keras's rule: ``"valid"`` gives ``(size - 1) * stride + effective + extra`` with ``extra`` by default what brings
+    the last term up to the stride; ``"same"`` gives ``size * stride``, or ``(size - 1) * stride + effective % 2 +
+    extra``; explicit pads take cells off: ``(size - 1) * stride + effective - before - after + extra``.
+    """
+    span = effective_size(window, dilation)
+    if padding == "valid":
+        extra = max(stride - span, 0) if extra is None else extra
+        return (size - 1) * stride + span + extra, (0, 0)
+    if padding == "same":
+        if extra is None:
+            return size * stride, same_padding(size * stride, window, stride, dilation)
+        # Of the zeros around the spread-out input, the larger half goes in front.
+        zeros = span + span % 2 - 2 + extra
+        front = min(zeros - zeros // 2, span - 1)
+        return (size - 1) * stride + span % 2 + extra, (span - 1 - front, max(span - 1 - (zeros - front), 0))
+    assert not isinstance(padding, str)
+    return (size - 1) * stride + span - sum(padding) + (extra or 0), padding

@@ -41,6 +41,39 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     return categorical.reshape(*labels.shape, num_classes)
 
 
+def confusion_matrix(y_true: Any, y_pred: Any, num_classes: int | None = None) -> np.ndarray:
+    """How often each class was taken for each: counts[t, p] samples of class t were predicted to be p.
+
+    Args:
+        y_true: Class numbers (n,) or (n, 1), or one-hot rows (n, classes).
+        y_pred: Class numbers, or probabilities or logits (n, classes), of which the largest counts.
+        num_classes: Defaults to the width of rows (n, classes), else to the largest number + 1.
+
+    Returns:
+        int64 array (num_classes, num_classes), whose sum is n and whose diagonal holds what is right.
+
+    Raises:
+        ValueError: lengths that differ, numbers that are negative, not whole, or ≥ num_classes.
+
+    Example:
+        >>> from fastconv.utils import confusion_matrix
+        >>> confusion_matrix([0, 1, 1, 2], [0, 1, 2, 2]).tolist()
+        [[1, 0, 0], [0, 1, 1], [0, 0, 1]]
+    """
+    where = "confusion_matrix"
+    widths = [np.shape(labels)[1] for labels in (y_true, y_pred) if np.ndim(labels) == 2 and np.shape(labels)[1] > 1]
+    if num_classes is not None:
+        num_classes = _validation.as_index(where, "num_classes", num_classes)
+    truth = _validation.as_labels(where, "y_true", y_true, num_classes)
+    guess = _validation.as_labels(where, "y_pred", y_pred, num_classes)
+    _validation.check_same_length(where, y_true=truth, y_pred=guess)
+    if num_classes is None:
+        num_classes = max(*widths, 0, *(int(labels.max(initial=-1)) + 1 for labels in (truth, guess)))
+    counts = np.zeros((num_classes, num_classes), dtype=np.int64)
+    np.add.at(counts, (truth, guess), 1)
+    return counts
+
+
 def set_random_seed(seed: int) -> None:
     """Seed everything random: fastconv's generator (weights, dropout, shuffling), NumPy's and Python's global ones.
 

@@ -75,6 +75,7 @@ cdef fc_pool_row row_args(const pool *p, Py_ssize_t img, Py_ssize_t row) noexcep
     r.row_first = clip(row * p.sh - p.top, 0, p.ih)
     r.row_last = clip(row * p.sh - p.top + p.kh, 0, p.ih)
     r.col_first, r.col_last = p.col_first, p.col_last
+    r.x_count = (p.n - img) * p.ih * p.iw * p.c
     r.window_cells = p.window_cells
     return r
 

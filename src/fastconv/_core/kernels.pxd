@@ -35,7 +35,17 @@ cdef extern from "fc_kernels.h" nogil:
         Py_ssize_t row_first, row_last
         const Py_ssize_t *col_first
         const Py_ssize_t *col_last
+        Py_ssize_t x_count
         Py_ssize_t window_cells
+
+    ctypedef struct fc_filter:
+        Py_ssize_t mr, n
+        const void *const *rows
+        Py_ssize_t x_first, x_step
+        const void *w
+        Py_ssize_t w_row, w_step, kh, kw
+        void *y
+        Py_ssize_t y_row
 
     ctypedef struct fc_kernels:
         const char *isa
@@ -58,6 +68,9 @@ cdef extern from "fc_kernels.h" nogil:
                               Py_ssize_t c_first, Py_ssize_t c_count) noexcept nogil
         void (*relu)(void *y, const void *x, Py_ssize_t count) noexcept nogil
         void (*relu_grad)(void *gx, const void *grad, const void *y, Py_ssize_t count) noexcept nogil
+        Py_ssize_t filter_mr, filter_nv
+        void (**filter)(const fc_filter *) noexcept nogil
+        void (*gather)(void *dst, const void *src, const Py_ssize_t *index, Py_ssize_t count) noexcept nogil
         void (*sgd)(void *w, const void *g, void *velocity, Py_ssize_t count, double rate, double momentum,
                     int nesterov) noexcept nogil
         void (*adam)(void *w, const void *g, void *m, void *v, Py_ssize_t count, double alpha, double beta1,

@@ -286,3 +286,29 @@ def check_broadcast(name: str, argument: str, shape: tuple[int, ...], target: tu
             f"Layer '{name}': `{argument}` must broadcast to the input. Received: {argument} of shape {shape}, "
             f"input of shape {target}."
         )
+
+
+def axis_out_of_bounds(name: str, axis: int, shape: tuple[int | None, ...]) -> ValueError:
+    """The error for an axis that the input has not."""
+    return ValueError(
+        f"Layer '{name}': Axis {axis} is out of bounds for input shape {shape}. Received: axis={axis}. The last axis "
+        "is -1, the channels of channels_first images are 1."
+    )
+
+
+def as_factor(
+    where: str, name: str, value: Any, *, open_low: bool = False
+) -> tuple[float | tuple[float, float], tuple[float, float]]:
+    """A bound of a random number, as given and as (low, high): a pair, or one number f for (-f, f), within [-1, 1]."""
+    is_pair = isinstance(value, (tuple, list, np.ndarray)) and len(value) == 2
+    given = tuple(value) if is_pair else (value,)
+    numbers = all(isinstance(number, (int, float, np.number)) and not isinstance(number, bool) for number in given)
+    if not numbers or not all(-1 <= number <= 1 for number in given) or (open_low and -1 in given):
+        bounds = "(-1.0, 1.0]" if open_low else "[-1.0, 1.0]"
+        raise ValueError(
+            f"{where}: The `{name}` argument should be a number (or a list of two numbers) in the range {bounds}. "
+            f"Received: {name}={value!r}."
+        )
+    if is_pair:
+        return (float(given[0]), float(given[1])), (float(min(given)), float(max(given)))
+    return float(given[0]), (-abs(float(given[0])), abs(float(given[0])))

@@ -178,6 +178,14 @@ def wrong_state(where: str, problem: str, remedy: str) -> ValueError:
     return ValueError(f"{where}: {problem} {remedy}")
 
 
+def rate_is_scheduled(where: str, schedule: Any, value: Any) -> TypeError:
+    """The error for a number in the place of a schedule, which would be overruled at the next step."""
+    return TypeError(
+        f"{where}: the learning rate follows {type(schedule).__name__} and cannot be set to {value!r}. Set another "
+        "schedule, or make the optimizer with a number as learning_rate."
+    )
+
+
 def unsupported(where: str, what: str, remedy: str) -> NotImplementedError:
     """The error for an option of Keras that this version does not have."""
     return NotImplementedError(f"{where}: {what} is not available in this version of fastconv. {remedy}")

@@ -114,6 +114,64 @@ def as_arrays(where: str, **values: Any) -> list[np.ndarray]:
     return arrays
 
 
+def as_filter_arrays(where: str, in1: Any, in2: Any) -> tuple[np.ndarray, np.ndarray, np.dtype]:
+    """Image and kernel of a filter, and the type of its result: float64 for integers, else their common type."""
+    arrays = []
+    for name, value in (("in1", in1), ("in2", in2)):
+        array = value if type(value) is np.ndarray else import_array(where, name, value)
+        dtype = array.dtype
+        known = dtype is FLOAT32 or dtype is FLOAT64 or dtype.kind in "biu"
+        if not known and dtype.newbyteorder("=") not in FLOATS:
+            raise _filter_dtype_error(where, name, dtype)
+        arrays.append(array)
+    first, second = arrays
+    if first.dtype is second.dtype and (first.dtype is FLOAT32 or first.dtype is FLOAT64):
+        return first, second, first.dtype
+    if first.dtype.kind != "f" and second.dtype.kind != "f":
+        return first, second, FLOAT64
+    return first, second, np.result_type(first.dtype, second.dtype)
+
+
+def _filter_dtype_error(where: str, name: str, dtype: np.dtype) -> TypeError:
+    advice = ""
+    if dtype.kind == "f":
+        advice = f' Convert it first: {name}.astype("float32").'
+    elif dtype.kind == "c":
+        advice = f" Filter its real and imaginary parts apart: {name}.real, {name}.imag."
+    return TypeError(f"{where}: {name} must be integers, bool, float32 or float64, received {dtype}.{advice}")
+
+
+def as_fill_value(where: str, value: Any) -> float:
+    """A real number, or an array of one."""
+    if type(value) is int or type(value) is float:
+        return float(value)
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "biuf":
+        raise TypeError(f"{where}: fillvalue must be a real number, received {value!r}.")
+    return float(array.item())
+
+
+def filter_ndim_error(where: str, in1: tuple[int, ...], in2: tuple[int, ...]) -> ValueError:
+    """A filter's image or kernel with a wrong number of axes."""
+    return ValueError(
+        f"{where}: in1 must have shape (h, w) or (h, w, channels) and in2 (kh, kw), received shapes {in1} and {in2}. "
+        "For several images call it for each; for sums over channels use conv2d."
+    )
+
+
+def empty_filter_error(where: str, in1: tuple[int, ...], in2: tuple[int, ...]) -> ValueError:
+    """A filter's image or kernel without cells."""
+    return ValueError(f"{where}: no axis may have length 0, received shapes {in1} and {in2}.")
+
+
+def valid_mode_error(where: str, in1: tuple[int, ...], in2: tuple[int, ...]) -> ValueError:
+    """Image and kernel of which neither holds the other."""
+    return ValueError(
+        f'{where}: mode="valid" needs one array at least as large as the other in both directions, received shapes '
+        f'{in1} and {in2}. Use mode="same" or "full".'
+    )
+
+
 def conv_channels_error(
     where: str,
     x_shape: tuple[int, ...],
@@ -138,6 +196,54 @@ def conv_channels_error(
     return ValueError(
         f"{where}: kernel expects {kernel_shape[2] * groups} input channels, x has {channels}. {received} {expected}"
     )
+
+
+def depthwise_channels_error(
+    where: str, x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], channels: int
+) -> ValueError:
+    """Images and a depthwise kernel with different numbers of channels."""
+    return ValueError(
+        f"{where}: kernel has filters for {kernel_shape[2]} channels, x has {channels}. Received x.shape={x_shape}, "
+        f"kernel.shape={kernel_shape}. kernel must have shape (kh, kw, channels, multiplier), all at least 1."
+    )
+
+
+def depthwise_multiplier_error(
+    where: str, x_shape: tuple[int, ...], grad_shape: tuple[int, ...], channels: int, outputs: int
+) -> ValueError:
+    """A gradient whose channels are no multiple of the images' channels."""
+    return ValueError(
+        f"{where}: grad_output's {outputs} channels must be a multiple of x's {channels}. Received x.shape={x_shape}, "
+        f"grad_output.shape={grad_shape}."
+    )
+
+
+def transpose_channels_error(
+    where: str, x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], channels: int
+) -> ValueError:
+    """Images and a transposed convolution's kernel with different numbers of channels."""
+    return ValueError(
+        f"{where}: kernel expects {kernel_shape[3]} input channels, x has {channels}. Received x.shape={x_shape}, "
+        f"kernel.shape={kernel_shape}. kernel must have shape (kh, kw, filters, in_channels), all at least 1: filters "
+        "stand before channels, unlike conv2d's."
+    )
+
+
+def transpose_size_error(where: str, size: Pair, window: Pair, output: Pair) -> ValueError:
+    """A transposed convolution whose output would be empty."""
+    return ValueError(
+        f"{where}: images of height and width {size} with a window of {window} would give an output of {output}: it "
+        "would be empty. Use less padding, more output_padding, or larger images."
+    )
+
+
+def check_output_padding(where: str, output_padding: Pair, strides: Pair) -> None:
+    """Refuse output padding that reaches the stride: the convolution would have a row or column more."""
+    if output_padding[0] >= strides[0] or output_padding[1] >= strides[1]:
+        raise ValueError(
+            f"{where}: `output_padding` must be strictly less than `strides` for all dimensions. Received: "
+            f"output_padding={output_padding}, strides={strides}."
+        )
 
 
 def window_error(where: str, size: Pair, window: Pair, dilation: Pair, pads: Pads) -> ValueError:

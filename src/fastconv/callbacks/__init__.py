@@ -4,9 +4,10 @@
 """
 
 from .base import Callback, CallbackList
-from .monitors import EarlyStopping, ModelCheckpoint
+from .monitors import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from .progress import ProgressBar
-from .records import CSVLogger, History, LambdaCallback, TerminateOnNaN
+from .records import CSVLogger, History, LambdaCallback, LearningRateScheduler, TerminateOnNaN
+from .tensorboard import TensorBoard
 
 __all__ = [
     "CSVLogger",
@@ -15,7 +16,10 @@ __all__ = [
     "EarlyStopping",
     "History",
     "LambdaCallback",
+    "LearningRateScheduler",
     "ModelCheckpoint",
     "ProgressBar",
+    "ReduceLROnPlateau",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-Logs = dict[str, float]
+Logs = dict[str, Any]  # Figures by name: floats, and arrays of metrics that have several.
 
 
 class Callback:

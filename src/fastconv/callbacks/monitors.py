@@ -1,9 +1,11 @@
-"""Callbacks that watch one figure: early stop and checkpoints."""
+"""Callbacks that watch one figure: early stop, checkpoints, and a learning rate that falls when nothing improves."""
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -39,9 +41,13 @@ class _Monitor(Callback):
         )
 
     def _better(self, value: float, than: float | None) -> bool:
+        """Whether ``value`` improves on ``than`` by more than ``min_delta``: anything on None, but a NaN never."""
+        upwards = self._upwards()
+        if math.isnan(value):
+            return False
         if than is None:
             return True
-        return value - self.min_delta > than if self._upwards() else value + self.min_delta < than
+        return value - self.min_delta > than if upwards else value + self.min_delta < than
 
     def _value(self, logs: Logs | None) -> float | None:
         logs = logs or {}
@@ -85,9 +91,9 @@ class EarlyStopping(_Monitor):
         super().__init__(monitor, mode, min_delta, None)
         self.patience = _validation.as_index("EarlyStopping", "patience", patience)
         self.verbose = verbose
-        self.baseline = baseline
+        self.baseline = None if baseline is None else _validation.as_number("EarlyStopping", "baseline", baseline)
         self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = start_from_epoch
+        self.start_from_epoch = _validation.as_index("EarlyStopping", "start_from_epoch", start_from_epoch)
         self.on_train_begin()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -101,6 +107,9 @@ class EarlyStopping(_Monitor):
         value = self._value(logs)
         if value is None or epoch < self.start_from_epoch:
             return
+        if self.restore_best_weights and self.best_weights is None:  # Until another is better, be this one NaN.
+            self.best_weights = self.model.get_weights()
+            self.best_epoch = epoch
         self.wait += 1
         if self._better(value, self.best):
             self.best = value
@@ -200,7 +209,8 @@ class ModelCheckpoint(_Monitor):
             if value is not None:
                 if not self._better(value, self.best):
                     if self.verbose:
-                        print(f"Epoch {epoch + 1}: {self.monitor} did not improve from {self.best:.5f}")
+                        best = "nothing" if self.best is None else f"{self.best:.5f}"
+                        print(f"Epoch {epoch + 1}: {self.monitor} did not improve from {best}")
                     return
                 self.best = value
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -210,3 +220,81 @@ class ModelCheckpoint(_Monitor):
             self.model.save(path)
         if self.verbose:
             print(f"Epoch {epoch + 1}: saved {path}")
+
+
+class ReduceLROnPlateau(_Monitor):
+    """Multiplies the learning rate by a factor when a figure has not become better for some epochs.
+
+    The rate of each epoch is entered into the logs, and so into the history, as ``learning_rate``.
+
+    Args:
+        monitor: The figure. Default ``"val_loss"``.
+        factor: New rate / old rate, in (0, 1). Default 0.1.
+        patience: Act after this many epochs without improvement. Default 10.
+        verbose: 1 says when it acts. Default 0.
+        mode: ``"min"``, ``"max"``, or ``"auto"`` (default): by the figure.
+        min_delta: A smaller change is no improvement. Default 1e-4.
+        cooldown: Epochs after a reduction before it counts again. Default 0.
+        min_lr: The rate does not fall below this. Default 0.
+
+    Raises:
+        ValueError: an argument outside its range.
+        TypeError: the optimizer follows a schedule, whose rate cannot be set.
+
+    Example:
+        >>> from fastconv.callbacks import ReduceLROnPlateau
+        >>> slower = ReduceLROnPlateau(monitor="val_loss", factor=0.2, patience=5, min_lr=1e-5)
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta, None)
+        where = "ReduceLROnPlateau"
+        self.factor = _validation.as_number(where, "factor", factor, 0, open_low=True)
+        if self.factor >= 1:
+            raise _validation.wrong_state(where, f"received factor={factor!r}.", "It must be below 1.")
+        self.patience = _validation.as_index(where, "patience", patience)
+        self.verbose = verbose
+        self.cooldown = _validation.as_index(where, "cooldown", cooldown)
+        self.min_lr = _validation.as_number(where, "min_lr", min_lr, 0)
+        self.on_train_begin()
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.best = None
+        self.wait = 0
+        self.cooldown_counter = 0
+
+    def in_cooldown(self) -> bool:
+        """Whether the last reduction was too short ago to count epochs again."""
+        return self.cooldown_counter > 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        logs = {} if logs is None else logs
+        optimizer: Any = self.model.optimizer
+        rate = logs["learning_rate"] = optimizer.learning_rate
+        value = self._value(logs)
+        if value is None:
+            return
+        if self.in_cooldown():
+            self.cooldown_counter -= 1
+            self.wait = 0
+        if self._better(value, self.best):
+            self.best = value
+            self.wait = 0
+        elif not self.in_cooldown():
+            self.wait += 1
+            if self.wait >= self.patience and rate > self.min_lr:
+                optimizer.learning_rate = max(rate * self.factor, self.min_lr)
+                if self.verbose:
+                    print(f"Epoch {epoch + 1}: reducing the learning rate to {optimizer.learning_rate:g}")
+                self.cooldown_counter = self.cooldown
+                self.wait = 0

@@ -7,11 +7,15 @@ import sys
 import time
 from typing import IO, Any
 
+import numpy as np
+
 from .base import Callback, Logs
 
 
-def format_figure(value: float) -> str:
-    """Four decimals, or scientific where these would show nothing."""
+def format_figure(value: Any) -> str:
+    """Four decimals, or scientific where these would show nothing; several figures in brackets."""
+    if np.ndim(value):
+        return f"[{' '.join(map(format_figure, value))}]"
     return f"{value:.4f}" if value == 0 or not 0 < abs(value) < 1e-3 else f"{value:.4e}"
 
 

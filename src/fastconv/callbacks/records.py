@@ -1,12 +1,15 @@
-"""Small callbacks: the history, functions as hooks, a CSV file, the stop at NaN."""
+"""Small callbacks: the history, functions as hooks, a CSV file, a rate for each epoch, the stop at NaN."""
 
 from __future__ import annotations
 
 import csv
+import inspect
 import math
 import os
 from collections.abc import Callable
 from typing import IO, Any
+
+import numpy as np
 
 from .. import _validation
 from .base import Callback, Logs
@@ -93,13 +96,68 @@ class LambdaCallback(Callback):
         self.__dict__.update({name: hook for name, hook in hooks.items() if hook is not None})
 
 
+class LearningRateScheduler(Callback):
+    """Sets the learning rate at the beginning of every epoch.
+
+    The rate of each epoch is entered into the logs, and so into the history, as ``learning_rate``. For a rate that
+    changes from step to step, give the optimizer one of `optimizers.schedules`.
+
+    Args:
+        schedule: A function of (epoch, present rate), or of the epoch alone, that gives the new rate; epochs count
+            from 0.
+        verbose: 1 says what it sets. Default 0.
+
+    Raises:
+        TypeError: what the function gives is no number, or the optimizer follows a schedule of its own.
+
+    Example:
+        >>> from fastconv.callbacks import LearningRateScheduler
+        >>> halve = LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch % 10 == 9 else rate)
+    """
+
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
+        super().__init__()
+        if not callable(schedule):
+            raise _validation.wrong_type("LearningRateScheduler", "schedule", schedule, "a function of (epoch, rate)")
+        self.schedule = schedule
+        self.verbose = verbose
+        self._takes_rate = _takes_two(schedule)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        optimizer = self.model.optimizer
+        arguments = (epoch, optimizer.learning_rate) if self._takes_rate else (epoch,)
+        rate = _validation.as_number("LearningRateScheduler", "the rate of schedule", self.schedule(*arguments), 0)
+        optimizer.learning_rate = rate
+        if self.verbose:
+            print(f"Epoch {epoch + 1}: the learning rate is {rate:g}")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = self.model.optimizer.learning_rate
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with two arguments; where it does not say, it can."""
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
 class CSVLogger(Callback):
-    """Writes the figures of every epoch as a line of a CSV file.
+    """Writes the figures of every epoch as a line of a CSV file: the epoch from 0, then the figures by name.
 
     Args:
         filename: The file; its first line names the columns.
         separator: Default ``","``.
         append: Continue a file that is there. Default False: start it anew.
+
+    Example:
+        >>> from fastconv.callbacks import CSVLogger
+        >>> log = CSVLogger("training.csv", append=True)
     """
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
@@ -118,7 +176,8 @@ class CSVLogger(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self._file is None:
             return
-        row = {"epoch": epoch} | (logs or {})
+        figures = sorted((logs or {}).items())
+        row = {"epoch": epoch} | {key: np.asarray(value).tolist() for key, value in figures}
         if self._writer is None:
             self._writer = csv.DictWriter(
                 self._file, list(row), restval="NA", extrasaction="ignore", delimiter=self.separator

@@ -19,9 +19,12 @@ from typing import Any
 
 from .. import _objects
 from .activation import Activation, LeakyReLU, ReLU, Softmax
+from .augmentation import RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from .base import Layer
 from .convolution import Conv2D, Convolution2D
 from .core import Dense, Input, InputLayer
+from .depthwise import DepthwiseConv2D, SeparableConv2D, SeparableConvolution2D
+from .normalization import BatchNormalization
 from .pooling import (
     AveragePooling2D,
     AvgPool2D,
@@ -35,14 +38,19 @@ from .pooling import (
 from .preprocessing import Rescaling
 from .regularization import Dropout
 from .reshaping import Flatten, Reshape, ZeroPadding2D
+from .transpose import Conv2DTranspose, Convolution2DTranspose
 
 __all__ = [
     "Activation",
     "AveragePooling2D",
     "AvgPool2D",
+    "BatchNormalization",
     "Conv2D",
+    "Conv2DTranspose",
     "Convolution2D",
+    "Convolution2DTranspose",
     "Dense",
+    "DepthwiseConv2D",
     "Dropout",
     "Flatten",
     "GlobalAveragePooling2D",
@@ -55,9 +63,15 @@ __all__ = [
     "LeakyReLU",
     "MaxPool2D",
     "MaxPooling2D",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "Rescaling",
     "Reshape",
+    "SeparableConv2D",
+    "SeparableConvolution2D",
     "Softmax",
     "ZeroPadding2D",
     "deserialize",
@@ -68,8 +82,10 @@ __all__ = [
 _TABLE: dict[str, type[Layer]] = {
     cls.__name__: cls
     for cls in (
-        Activation, AveragePooling2D, Conv2D, Dense, Dropout, Flatten, GlobalAveragePooling2D, GlobalMaxPooling2D,
-        InputLayer, LeakyReLU, MaxPooling2D, ReLU, Rescaling, Reshape, Softmax, ZeroPadding2D,
+        Activation, AveragePooling2D, BatchNormalization, Conv2D, Conv2DTranspose, Dense, DepthwiseConv2D, Dropout,
+        Flatten, GlobalAveragePooling2D, GlobalMaxPooling2D, InputLayer, LeakyReLU, MaxPooling2D, RandomFlip,
+        RandomRotation, RandomTranslation, RandomZoom, ReLU, Rescaling, Reshape, SeparableConv2D, Softmax,
+        ZeroPadding2D,
     )
 }  # fmt: skip
 

@@ -94,7 +94,7 @@ class Layer:
     _min_ndim: int | None = None
     _max_ndim: int | None = None
     _layout = ""
-    # Whether integers are converted rather than refused: images of bytes, for the layer that scales them.
+    # Whether integers are converted rather than refused: images of bytes, for the layers that prepare images.
     _takes_integers = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -131,10 +131,14 @@ class Layer:
         self._axis_sizes: dict[int, int] = {}  # axes whose length the weights have fixed
         self._kept: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
         self._buffers: dict[str, Array] = {}
-        # The three switches of a training loop.
+        # The switches of a training loop.
         self._reuse_buffers = False  # write outputs and gradients into the same memory at each step
         self._needs_input_grad = True  # False: backward may return None
         self._emit_logits = False  # True: leave out a final softmax or sigmoid, forward and back
+        # relu's gradient, 0 where the output is 0, can be taken behind a max-pooling, from its fewer cells: every
+        # gradient that the pooling passes on belongs to a cell whose value is the pooling's output.
+        self._relu_grad_behind = False  # True: the layer behind takes the gradient of this layer's fused relu
+        self._relu_grad_before = False  # True: this layer takes the gradient of the relu before it
 
     # Forward and back
 
@@ -206,6 +210,12 @@ class Layer:
         # A new dictionary, so that a failing build can put the old one back.
         self._weights = {**self._weights, name: _Weight(value, trainable, regularizers.get(regularizer))}
         return value
+
+    def _weight(self, name: str) -> Array:
+        """A live weight by its name; AttributeError while it is not there."""
+        if name not in self._weights:
+            raise _validation.no_shape_yet(self.name, name)
+        return self._weights[name].value
 
     @property
     def _weight_names(self) -> list[str]:
@@ -288,10 +298,11 @@ class Layer:
     # For the layers
 
     def _as_input(self, x: Any) -> Array:
-        """``x`` as an array of the layer's type; a layer that takes integers overrides this."""
+        """``x`` as an array of the layer's type."""
         if isinstance(x, Layer):
             raise _validation.not_an_array(self.name, x)
-        x = _validation.as_array(f"Layer '{self.name}'", "x", x)
+        check = _validation.as_numeric if self._takes_integers else _validation.as_array
+        x = check(f"Layer '{self.name}'", "x", x)
         return x if x.dtype == self.dtype else x.astype(self.dtype)
 
     def _check_shape(self, input_shape: Sequence[int | None]) -> Shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,110 @@ from .base import Array, Shape, as_data_format, image_layout, join_image_shape, 
 from .kernel_layer import KernelLayer, as_positive
 
 
-class Conv2D(KernelLayer):
+class BaseConv2D(KernelLayer):
+    """What the convolution layers share: the arguments of a window, the call, and the way back.
+
+    A class names its operation and the two gradients; they take the arguments ``_options`` beside the arrays.
+
+    Args:
+        kernel_size, strides, padding, data_format, dilation_rate: as :class:`Conv2D`.
+        **kwargs: those of `KernelLayer`.
+    """
+
+    _min_ndim = _max_ndim = 4
+    _operation: Callable[..., Array]
+    _operation_grad_input: Callable[..., Array]
+    _operation_grad_kernel: Callable[..., Array]
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, int],
+        strides: int | tuple[int, int],
+        padding: str,
+        data_format: str | None,
+        dilation_rate: int | tuple[int, int],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        where = type(self).__name__
+        self.kernel_size = _validation.as_pair(where, "kernel_size", kernel_size)
+        self.strides = _validation.as_pair(where, "strides", strides)
+        self.padding = as_layer_padding(where, padding)
+        self.data_format = as_data_format(where, data_format)
+        self.dilation_rate = _validation.as_pair(where, "dilation_rate", dilation_rate)
+        self._layout = image_layout(self.data_format)
+        self._options: dict[str, Any] = {
+            "strides": self.strides,
+            "padding": self.padding,
+            "dilation_rate": self.dilation_rate,
+            "data_format": self.data_format,
+        }
+
+    def _known_channels(self, input_shape: Shape) -> int:
+        """The input's channels, from now on fixed; called by ``build``."""
+        axis = 1 if self.data_format == "channels_first" else -1
+        channels = input_shape[axis]
+        if channels is None:
+            raise _validation.unknown_axis(self.name, input_shape, axis)
+        self.compute_output_shape(input_shape)  # refuses an image that is smaller than the kernel
+        self._axis_sizes = {axis: channels}
+        return channels
+
+    def call(self, x: Array, training: bool = False) -> Array:
+        z = self._operation(
+            x,
+            self.kernel,
+            self.bias,
+            activation=self._fused_activation,
+            out=self._empty("output", self.compute_output_shape(x.shape)),
+            **self._options,
+        )
+        return self._activate(z, training, x)
+
+    def backward(self, grad_output: Any) -> Array | None:
+        grad_output, x, kept = self._recall(grad_output)
+        grad_z = self._activate_grad(grad_output, kept)
+        kernel = self.kernel
+        if self.trainable:
+            grad_kernel = self._operation_grad_kernel(
+                x, grad_z, self.kernel_size, out=self._empty("grad_kernel", kernel.shape), **self._options
+            )
+            self._set_grads([grad_kernel, *self._bias_grad(channels_last(grad_z, self.data_format))])
+        else:
+            self._set_grads([])
+        if not self._needs_input_grad:
+            return None
+        return self._operation_grad_input(
+            grad_z, kernel, x.shape, out=self._empty("grad_input", x.shape), **self._options
+        )
+
+    def _window_output_shape(self, input_shape: Any, channels: int | None) -> Shape:
+        """The output's shape with that many channels, for a window that slides over the image."""
+        shape = self._check_shape(input_shape)
+        n, size, _ = split_image_shape(shape, self.data_format)
+        output = window_output_size(size, self.kernel_size, self.strides, self.padding, self.dilation_rate)
+        if any(length == 0 for length in output):
+            raise _validation.empty_output(
+                self.name,
+                shape,
+                f"kernel_size={self.kernel_size}, dilation_rate={self.dilation_rate}, strides={self.strides}, "
+                f"padding={self.padding!r}",
+                "Use padding='same', a smaller kernel or larger images.",
+            )
+        return join_image_shape(n, output, channels, self.data_format)
+
+    def _window_config(self) -> dict[str, Any]:
+        return {
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "data_format": self.data_format,
+            "dilation_rate": self.dilation_rate,
+            "activity_regularizer": None,
+        }
+
+
+class Conv2D(BaseConv2D):
     """2-D convolution: each output cell is a weighted sum of the window of the image above it.
 
     As in all of deep learning the kernel is not flipped (a cross-correlation):
@@ -59,7 +163,9 @@ class Conv2D(KernelLayer):
         Dumoulin, Visin: A guide to convolution arithmetic for deep learning, arXiv:1603.07285.
     """
 
-    _min_ndim = _max_ndim = 4
+    _operation = staticmethod(ops.conv2d)
+    _operation_grad_input = staticmethod(ops.conv2d_grad_input)
+    _operation_grad_kernel = staticmethod(ops.conv2d_grad_kernel)
 
     def __init__(
         self,
@@ -82,6 +188,11 @@ class Conv2D(KernelLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
             activation=activation,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
@@ -94,86 +205,26 @@ class Conv2D(KernelLayer):
             **kwargs,
         )
         self.filters = as_positive("Conv2D", "filters", filters)
-        self.kernel_size = _validation.as_pair("Conv2D", "kernel_size", kernel_size)
-        self.strides = _validation.as_pair("Conv2D", "strides", strides)
-        self.padding = as_layer_padding("Conv2D", padding)
-        self.data_format = as_data_format("Conv2D", data_format)
-        self.dilation_rate = _validation.as_pair("Conv2D", "dilation_rate", dilation_rate)
         self.groups = as_positive("Conv2D", "groups", groups)
         _validation.check_groups("Conv2D", self.filters, self.groups)
         _validation.check_strides_dilation("Conv2D", self.strides, self.dilation_rate)
-        self._layout = image_layout(self.data_format)
-        self._options: dict[str, Any] = {
-            "strides": self.strides,
-            "padding": self.padding,
-            "dilation_rate": self.dilation_rate,
-            "groups": self.groups,
-            "data_format": self.data_format,
-        }
+        self._options["groups"] = self.groups
 
     def build(self, input_shape: Shape) -> None:
-        axis = 1 if self.data_format == "channels_first" else -1
-        channels = input_shape[axis]
-        if channels is None:
-            raise _validation.unknown_axis(self.name, input_shape, axis)
+        channels = self._known_channels(input_shape)
         _validation.check_group_channels(self.name, channels, self.groups, input_shape)
-        self.compute_output_shape(input_shape)  # refuses an image that is smaller than the kernel
         self._add_kernel_and_bias((*self.kernel_size, channels // self.groups, self.filters), self.filters)
-        self._axis_sizes = {axis: channels}
-
-    def call(self, x: Array, training: bool = False) -> Array:
-        z = ops.conv2d(
-            x,
-            self.kernel,
-            self.bias,
-            activation=self._fused_activation,
-            out=self._empty("output", self.compute_output_shape(x.shape)),
-            **self._options,
-        )
-        return self._activate(z, training, x)
-
-    def backward(self, grad_output: Any) -> Array | None:
-        grad_output, x, kept = self._recall(grad_output)
-        grad_z = self._activate_grad(grad_output, kept)
-        kernel = self.kernel
-        if self.trainable:
-            grad_kernel = ops.conv2d_grad_kernel(
-                x, grad_z, self.kernel_size, out=self._empty("grad_kernel", kernel.shape), **self._options
-            )
-            channels_last = np.moveaxis(grad_z, 1, -1) if self.data_format == "channels_first" else grad_z
-            self._set_grads([grad_kernel, *self._bias_grad(channels_last)])
-        else:
-            self._set_grads([])
-        if not self._needs_input_grad:
-            return None
-        return ops.conv2d_grad_input(grad_z, kernel, x.shape, out=self._empty("grad_input", x.shape), **self._options)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        shape = self._check_shape(input_shape)
-        n, size, _ = split_image_shape(shape, self.data_format)
-        output = window_output_size(size, self.kernel_size, self.strides, self.padding, self.dilation_rate)
-        if any(length == 0 for length in output):
-            raise _validation.empty_output(
-                self.name,
-                shape,
-                f"kernel_size={self.kernel_size}, dilation_rate={self.dilation_rate}, strides={self.strides}, "
-                f"padding={self.padding!r}",
-                "Use padding='same', a smaller kernel or larger images.",
-            )
-        return join_image_shape(n, output, self.filters, self.data_format)
+        return self._window_output_shape(input_shape, self.filters)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "data_format": self.data_format,
-            "dilation_rate": self.dilation_rate,
             "groups": self.groups,
+            **self._window_config(),
             **self._kernel_config(),
-            "activity_regularizer": None,
         }
 
 
@@ -198,6 +249,11 @@ def window_output_size(
         )
         output.append(_shapes.output_size(length, window[axis], strides[axis], dilation[axis], before, after))
     return tuple(output)
+
+
+def channels_last(array: Array, data_format: str) -> Array:
+    """An image batch of a data format seen as (n, h, w, c)."""
+    return np.moveaxis(array, 1, -1) if data_format == "channels_first" else array
 
 
 Convolution2D = Conv2D

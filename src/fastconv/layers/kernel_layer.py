@@ -58,15 +58,16 @@ class KernelLayer(Layer):
 
     def _add_kernel_and_bias(self, kernel_shape: tuple[int, ...], filters: int) -> None:
         self.add_weight("kernel", kernel_shape, self.kernel_initializer, self.kernel_regularizer)
+        self._add_bias(filters)
+
+    def _add_bias(self, filters: int) -> None:
         if self.use_bias:
             self.add_weight("bias", (filters,), self.bias_initializer, self.bias_regularizer)
 
     @property
     def kernel(self) -> Array:
         """The live kernel."""
-        if not self.built:
-            raise _validation.no_shape_yet(self.name, "kernel")
-        return self._weights["kernel"].value
+        return self._weight("kernel")
 
     @property
     def bias(self) -> Array | None:
@@ -89,7 +90,8 @@ class KernelLayer(Layer):
             or self.activation is activations.linear
             or (self._emit_logits and self.final_activation)
         ):
-            self._keep(training, z.shape, *kept, z if self._fused_activation else None)
+            needs_output = self._fused_activation and not self._relu_grad_behind
+            self._keep(training, z.shape, *kept, z if needs_output else None)
             return z
         y = self.activation(z)
         if training:
@@ -119,14 +121,15 @@ class KernelLayer(Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": initializers.serialize(self.kernel_initializer),
             "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": _optional(regularizers.serialize, self.kernel_regularizer),
-            "bias_regularizer": _optional(regularizers.serialize, self.bias_regularizer),
+            "kernel_regularizer": optional(regularizers.serialize, self.kernel_regularizer),
+            "bias_regularizer": optional(regularizers.serialize, self.bias_regularizer),
             "kernel_constraint": None,
             "bias_constraint": None,
         }
 
 
-def _optional(function: Any, value: Any) -> Any:
+def optional(function: Any, value: Any) -> Any:
+    """``function(value)``; None stays None."""
     return None if value is None else function(value)
 
 

@@ -96,13 +96,16 @@ class MaxPooling2D(_Pooling2D):
             self._keep(training, out.shape)
             return out
         y, indices = ops.max_pool2d(x, self.pool_size, return_indices=True, out=out, **self._options)
-        self._keep(training, y.shape, indices, x.shape)
+        self._keep(training, y.shape, indices, x.shape, y if self._relu_grad_before else None)
         return y
 
     def backward(self, grad_output: Any) -> Array | None:
-        grad_output, indices, input_shape = self._recall(grad_output)
+        grad_output, indices, input_shape, relu_output = self._recall(grad_output)
         if not self._needs_input_grad:
             return None
+        if relu_output is not None:
+            out = self._empty("grad_activation", relu_output.shape)
+            grad_output = ops.relu_grad(grad_output, relu_output, out=out)
         return ops.max_pool2d_grad(
             grad_output,
             indices,

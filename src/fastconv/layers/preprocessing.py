@@ -41,12 +41,6 @@ class Rescaling(Layer):
         self._scale = np.array(_validation.as_numeric("Rescaling", "scale", self.scale), self.dtype)
         self._offset = np.array(_validation.as_numeric("Rescaling", "offset", self.offset), self.dtype)
 
-    def _as_input(self, x: Any) -> Array:
-        if isinstance(x, Layer):
-            raise _validation.not_an_array(self.name, x)
-        x = _validation.as_numeric(f"Layer '{self.name}'", "x", x)
-        return x if x.dtype == self.dtype else x.astype(self.dtype)
-
     def call(self, x: Array, training: bool = False) -> Array:
         for name, value in (("scale", self._scale), ("offset", self._offset)):
             _validation.check_broadcast(self.name, name, value.shape, x.shape)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _objects, _validation, layers, losses, metrics, optimizers
+from .. import _validation, layers, losses, metrics, optimizers
 from ..layers.base import Layer
 from . import hdf5
 from .weights import Store, group_names, take_weights, weights_tree
@@ -37,6 +37,8 @@ _CONFIG, _METADATA, _H5, _NPZ = "config.json", "metadata.json", "model.weights.h
 _MAX_JSON = 16 * 2**20  # A thousand layers need about 1 MB.
 _MAX_EXPANSION = 20  # Keras and fastconv store members uncompressed; what expands further is a bomb.
 _POLICY = "DTypePolicy"
+# Keys of layers' configs that earlier releases of Keras 3 do not know; here their values can only be the defaults.
+_LATER_KEYS = ("quantization_config", "synchronized", "renorm", "renorm_clipping", "renorm_momentum")
 
 
 # Configuration
@@ -50,8 +52,8 @@ def model_config(model: Sequential) -> dict[str, Any]:
         config = layers.serialize(layer)
         if getattr(layers, type(layer).__name__, None) is not type(layer):
             config |= {"module": type(layer).__module__, "registered_name": type(layer).__name__}
-        # Keras before 3.13 does not know this key, and its value can only be None here.
-        config["config"].pop("quantization_config", None)
+        for key in _LATER_KEYS:
+            config["config"].pop(key, None)
         configs.append(config)
     dtype = str(model._dtype()) if model.layers else "float32"
     policy = {"module": "keras", "class_name": _POLICY, "config": {"name": dtype}, "registered_name": None}
@@ -94,39 +96,55 @@ def _compile_config(model: Sequential) -> dict[str, Any] | None:
     """The settings of ``compile``, as Keras writes them; None if there are none."""
     if model.optimizer is None:
         return None
-    kept: list[Any] = []
-    for metric in model._metric_identifiers:
-        if isinstance(metric, metrics.Metric) and not isinstance(metric, metrics.MeanMetricWrapper):
-            kept.append(_objects.serialize(metric, "keras.metrics"))
-        elif isinstance(metric, str):
-            kept.append(metric)
-        else:
-            warnings.warn(f"The metric {metric!r} is a function and is not saved with the model.", stacklevel=4)
     return {
-        "optimizer": _objects.serialize(model.optimizer, "keras.optimizers"),
-        "loss": None if model.loss is None else _objects.serialize(model.loss, "keras.losses"),
+        "optimizer": optimizers.serialize(model.optimizer),
+        "loss": None if model.loss is None else losses.serialize(model.loss),
         "loss_weights": None,
-        "metrics": kept or None,
-        "weighted_metrics": None,
+        "metrics": _metric_configs(model._metric_identifiers),
+        "weighted_metrics": _metric_configs(model._weighted_identifiers),
         "run_eagerly": False,
         "steps_per_execution": 1,
         "jit_compile": "auto",
     }
 
 
-def _compile_from_config(model: Sequential, config: Any) -> None:
+def _metric_configs(identifiers: list[Any]) -> list[Any] | None:
+    """Names and dictionaries of metrics, as Keras writes them; functions are left out with a warning."""
+    kept: list[Any] = []
+    for metric in identifiers:
+        if isinstance(metric, type) and issubclass(metric, metrics.Metric):
+            metric = metric()
+        if isinstance(metric, metrics.Metric) and not isinstance(metric, metrics.MeanMetricWrapper):
+            kept.append(metrics.serialize(metric))
+        elif isinstance(metric, str):
+            kept.append(metric)
+        else:
+            warnings.warn(f"The metric {metric!r} is a function and is not saved with the model.", stacklevel=5)
+    return kept or None
+
+
+def _compile_from_config(model: Sequential, config: Any, custom_objects: Mapping[str, Any] | None) -> None:
     """Compile as the file says; a setting that is not known here costs the compilation, not the model."""
     if not isinstance(config, Mapping) or config.get("optimizer") is None:
         return
     try:
-        names = config.get("metrics") or []
-        flat = [name for item in names for name in (item if isinstance(item, list) else [item])]
-        model.compile(
-            optimizers.get(config.get("optimizer")),
-            losses.get(config.get("loss")),
-            [name if isinstance(name, str) else metrics.get(name) for name in flat],
+        plain, weighted = (
+            [
+                name if isinstance(name, str) else metrics.deserialize(name, custom_objects)
+                for item in config.get(key) or []
+                for name in (item if isinstance(item, list) else [item])
+            ]
+            for key in ("metrics", "weighted_metrics")
         )
-    except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
+        model.compile(
+            optimizers.get(config["optimizer"])
+            if isinstance(config["optimizer"], str)
+            else optimizers.deserialize(config["optimizer"], custom_objects),
+            losses.deserialize(config.get("loss"), custom_objects),
+            plain,
+            weighted_metrics=weighted,
+        )
+    except (TypeError, ValueError, NotImplementedError, AttributeError, OverflowError) as error:
         warnings.warn(f"The model was loaded, but not compiled: {error} Call model.compile(…).", stacklevel=4)
 
 
@@ -251,7 +269,7 @@ def load_model(
 
     Args:
         filepath: The file.
-        custom_objects: Name → class, of layers that are not fastconv's.
+        custom_objects: Name → class, of layers, losses, metrics, optimizers and schedules that are not fastconv's.
         compile: Whether to restore the compile settings. Default True.
 
     Raises:
@@ -283,7 +301,7 @@ def load_model(
         for layer in stack:
             layer.__dict__.pop("add_weight", None)
     if compile:
-        _compile_from_config(model, config.get("compile_config"))
+        _compile_from_config(model, config.get("compile_config"), custom_objects)
         _restore_optimizer(model, store)
     return model
 

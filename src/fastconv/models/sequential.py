@@ -51,6 +51,7 @@ class Sequential(LayerStack):
         self.optimizer: Any = None
         self.loss: Any = None
         self._metric_identifiers: list[Any] = []
+        self._weighted_identifiers: list[Any] = []
         self._metrics: list[metrics_module.Metric] | None = None
         self._loss_mean = metrics_module.Mean("loss")
         self.history: History | None = None
@@ -69,7 +70,13 @@ class Sequential(LayerStack):
     # Training
 
     def compile(
-        self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Any = None, distribution: Any = None
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        distribution: Any = None,
+        *,
+        weighted_metrics: Any = None,
     ) -> None:
         """Say how to train. Training state (moments, step counter) starts anew.
 
@@ -78,6 +85,7 @@ class Sequential(LayerStack):
             loss: A name or a `Loss`.
             metrics: Names, `Metric` objects or functions of (y_true, y_pred), one or a list.
             distribution: Must be None.
+            weighted_metrics: Metrics that take the class or sample weights into account; ``metrics`` do not.
 
         Raises:
             ValueError, TypeError: something unknown; the model keeps its former settings.
@@ -93,11 +101,11 @@ class Sequential(LayerStack):
             raise _validation.wrong_state(
                 where, "the loss has no reduction.", "Training needs a scalar: reduction='sum_over_batch_size'."
             )
-        identifiers = [] if metrics is None else list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
-        self._make_metrics(identifiers, (None,), (None, 2))
+        identifiers, weighted = _as_list(metrics), _as_list(weighted_metrics)
+        self._make_metrics(identifiers + weighted, (None,), (None, 2))
         self.optimizer = optimizers.get(optimizer)
         self.loss = new_loss
-        self._metric_identifiers = identifiers
+        self._metric_identifiers, self._weighted_identifiers = identifiers, weighted
         self._metrics = None
         self._loss_mean.reset_state()
 
@@ -125,7 +133,7 @@ class Sequential(LayerStack):
     def _make_metrics(identifiers: list[Any], target_shape: Shape, pred_shape: Shape) -> list[metrics_module.Metric]:
         return [
             metrics_module.accuracy_for(identifier, target_shape, pred_shape)
-            if isinstance(identifier, str) and identifier in metrics_module.ACCURACY_NAMES
+            if isinstance(identifier, str) and identifier.lower() in metrics_module.ACCURACY_NAMES
             else metrics_module.get(identifier)
             for identifier in identifiers
         ]
@@ -133,7 +141,8 @@ class Sequential(LayerStack):
     def _resolve_metrics(self, target_shape: Shape) -> list[metrics_module.Metric]:
         """The metrics for targets of this shape, the same objects from call to call."""
         if self._metrics is None:
-            self._metrics = self._make_metrics(self._metric_identifiers, target_shape, self.output_shape)
+            identifiers = self._metric_identifiers + self._weighted_identifiers
+            self._metrics = self._make_metrics(identifiers, target_shape, self.output_shape)
         return self._metrics
 
     def _require_compiled(self, where: str) -> None:
@@ -313,7 +322,7 @@ class Sequential(LayerStack):
         with guard.installed(), training.Pass(self, guard, training=True, join=True) as run:
             value, output = training.train_step(self, run, guard, *data)
             figures = training.Figures(self, data)
-            figures.add(value, data.y, output, run.on_logits)
+            figures.add(value, data.y, output, run.on_logits, data.weight)
         return figures.logs() if return_dict else _loss_or_list(figures.logs())
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
@@ -326,7 +335,7 @@ class Sequential(LayerStack):
             output = run.forward(data.x)
             value, _ = self.loss.compute(data.y, output, data.weight, on_logits=run.on_logits)
             figures = training.Figures(self, data)
-            figures.add(value + run.penalty(), data.y, output, run.on_logits)
+            figures.add(value + run.penalty(), data.y, output, run.on_logits, data.weight)
         return figures.logs() if return_dict else _loss_or_list(figures.logs())
 
     def predict_on_batch(self, x: Any) -> Array:
@@ -355,6 +364,11 @@ class Sequential(LayerStack):
     def from_config(cls, config: dict[str, Any]) -> Sequential:
         """A new model from the result of ``get_config``."""
         return saving.model_from_config(config, cls)
+
+
+def _as_list(metrics: Any) -> list[Any]:
+    """None, one metric, or several, as a list."""
+    return [] if metrics is None else list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
 
 
 def _loss_or_list(logs: dict[str, float]) -> Any:

@@ -8,17 +8,20 @@ back past the first layer that learns.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import _random, _validation
+from .. import _random, _validation, activations
 from ..callbacks import Callback, CallbackList, History, ProgressBar
+from ..layers import MaxPooling2D
 from .interrupts import InterruptGuard
 
 if TYPE_CHECKING:
     from ..layers.base import Layer
+    from ..metrics import Metric
     from .sequential import Sequential
 
 Array = np.ndarray
@@ -120,13 +123,14 @@ def batches(data: Data, size: int, order: Array | None = None) -> Iterator[tuple
 class Pass:
     """The model's layers made ready for many batches; within ``with``, their buffers are reused.
 
-    Softmax and crossentropy are joined here: where the last layer ends in a softmax and the loss can take its logits,
-    that layer gives logits (``_emit_logits``), and ``on_logits`` says so to whoever computes the loss.
+    Softmax and crossentropy, or sigmoid and binary crossentropy, are joined here: where the last layer ends in the
+    activation that the loss joins, that layer gives logits (``_emit_logits``), and ``on_logits`` says so to whoever
+    computes the loss.
 
     Args:
         model: A built model.
         training: Whether ``backward`` will be called.
-        join: Whether to leave a final softmax to the loss.
+        join: Whether to leave a final softmax or sigmoid to the loss.
         guard: Keeps Ctrl-C away while the layers' switches are set and set back.
     """
 
@@ -135,7 +139,7 @@ class Pass:
         self.layers: list[Layer] = model.layers
         self.training = training
         last = self.layers[-1]
-        self.on_logits = join and model.loss.joins_softmax and last.final_activation == "softmax"
+        self.on_logits = join and last.final_activation is not None and last.final_activation == model.loss.joins
         learning = [i for i, layer in enumerate(self.layers) if layer.trainable_weights]
         self.first = learning[0] if learning else len(self.layers)
         self._learning = [self.layers[i] for i in learning]
@@ -153,6 +157,9 @@ class Pass:
                     layer._reuse_buffers = True
                     layer._needs_input_grad = i != self.first
                 self.layers[-1]._emit_logits = self.on_logits
+                for layer, behind in pairwise(self.layers):
+                    if type(behind) is MaxPooling2D and getattr(layer, "_fused_activation", None) == "relu":
+                        layer._relu_grad_behind = behind._relu_grad_before = True
         except BaseException:  # Ctrl-C, delivered at the end of the guarded block.
             self._restore()
             raise
@@ -165,6 +172,7 @@ class Pass:
     def _restore(self) -> None:
         for layer, (reuse, needs, logits) in zip(self.layers, self._before, strict=True):
             layer._reuse_buffers, layer._needs_input_grad, layer._emit_logits = reuse, needs, logits
+            layer._relu_grad_behind = layer._relu_grad_before = False
             if not reuse:
                 layer._release_buffers()
 
@@ -185,40 +193,52 @@ class Pass:
         return sum(layer.regularization_loss() for layer in self._regularized)
 
 
-def softmax(z: Array) -> Array:
-    """Softmax over the last axis, for metrics that need probabilities where the model gave logits."""
-    p = np.exp(z - z.max(axis=-1, keepdims=True))
-    p /= p.sum(axis=-1, keepdims=True)
-    return p
-
-
 class Figures:
     """The loss and the metrics of an epoch, each the mean over the samples so far."""
 
     def __init__(self, model: Sequential, data: Data) -> None:
         self._model = model
         self.metrics = model._resolve_metrics(data.y.shape)
+        self._unweighted = len(self.metrics) - len(model._weighted_identifiers)
+        self._names = figure_names(self.metrics, self._unweighted)
 
     def reset(self) -> None:
         """Start a new epoch."""
         self._model.reset_metrics()
 
-    def add(self, value: float, y: Array, output: Array, on_logits: bool) -> None:
-        """Take in a batch: its mean loss and its predictions (logits if ``on_logits``)."""
+    def add(self, value: float, y: Array, output: Array, on_logits: bool, weight: Array | None) -> None:
+        """Take in a batch: its mean loss, its predictions (logits if ``on_logits``) and the weights of its samples."""
         self._model._loss_mean.update_state(value, len(y))
         probabilities = None
-        for metric in self.metrics:
+        for i, metric in enumerate(self.metrics):
+            prediction = output
             if on_logits and not metric.accepts_logits:
-                probabilities = softmax(output) if probabilities is None else probabilities
-                metric.update_state(y, probabilities)
+                if probabilities is None:
+                    probabilities = activations.get(self._model.loss.joins)(output)
+                prediction = probabilities
+            if i < self._unweighted:
+                metric.update_state(y, prediction)
             else:
-                metric.update_state(y, output)
+                metric.update_state(y, prediction, weight)
 
     def logs(self, prefix: str = "") -> dict[str, float]:
         """The figures by name, the loss first."""
         return {f"{prefix}loss": self._model._loss_mean.result()} | {
-            prefix + metric.name: metric.result() for metric in self.metrics
+            prefix + name: metric.result() for name, metric in zip(self._names, self.metrics, strict=True)
         }
+
+
+def figure_names(metrics: list[Metric], unweighted: int) -> list[str]:
+    """A name for each metric, all different: those behind the first ``unweighted`` may get a prefix, as in Keras."""
+    names: list[str] = []
+    for i, metric in enumerate(metrics):
+        name = base = metric.name if i < unweighted or metric.name not in names else f"weighted_{metric.name}"
+        count = 0
+        while name in names:
+            count += 1
+            name = f"{base}_{count}"
+        names.append(name)
+    return names
 
 
 def train_step(model: Sequential, run: Pass, guard: InterruptGuard, x: Array, y: Array, weight: Array | None) -> Any:
@@ -265,7 +285,7 @@ def evaluate(
                 callbacks.call("on_test_batch_begin", index, None)
             output = run.forward(x)
             value, _ = model.loss.compute(y, output, weight, on_logits=run.on_logits)
-            figures.add(value + run.penalty(), y, output, run.on_logits)
+            figures.add(value + run.penalty(), y, output, run.on_logits, weight)
             if end:
                 callbacks.call("on_test_batch_end", index, figures.logs())
     logs = figures.logs()
@@ -324,10 +344,12 @@ def fit(
                 if validation is not None:
                     val_logs = evaluate(model, validation, batch_size, listeners, guard)
                     logs |= {f"val_{name}": value for name, value in val_logs.items()}
-                with guard:  # The lists of the history stay equally long.
-                    history.on_epoch_end(epoch, logs)
-                for callback in everyone[1:]:
-                    callback.on_epoch_end(epoch, logs)
+                try:
+                    for callback in everyone[1:]:
+                        callback.on_epoch_end(epoch, logs)
+                finally:  # Last, since callbacks may add figures; the epoch is over even if one of them fails.
+                    with guard:
+                        history.on_epoch_end(epoch, logs)
                 if model.stop_training:
                     break
         listeners.call("on_train_end", logs)
@@ -354,7 +376,7 @@ def _epoch(
         if begin:
             listeners.call("on_train_batch_begin", index, None)
         value, output = train_step(model, run, guard, x, y, weight)
-        figures.add(value, y, output, run.on_logits)
+        figures.add(value, y, output, run.on_logits, weight)
         if end:
             listeners.call("on_train_batch_end", index, figures.logs())
         if model.stop_training:

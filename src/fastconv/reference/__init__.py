@@ -26,16 +26,34 @@ Example:
 """
 
 from .conv import col2im, conv2d, conv2d_grad_input, conv2d_grad_kernel, im2col
+from .depthwise import depthwise_conv2d, depthwise_conv2d_grad_input, depthwise_conv2d_grad_kernel
+from .filters import convolve2d, correlate2d
+from .l2_pooling import l2_pool2d, l2_pool2d_grad
+from .normalization import batch_normalization, batch_normalization_grad, channel_moments
 from .pooling import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_grad
+from .transpose import conv2d_transpose, conv2d_transpose_grad_input, conv2d_transpose_grad_kernel
 
 __all__ = [
     "avg_pool2d",
     "avg_pool2d_grad",
+    "batch_normalization",
+    "batch_normalization_grad",
+    "channel_moments",
     "col2im",
     "conv2d",
     "conv2d_grad_input",
     "conv2d_grad_kernel",
+    "conv2d_transpose",
+    "conv2d_transpose_grad_input",
+    "conv2d_transpose_grad_kernel",
+    "convolve2d",
+    "correlate2d",
+    "depthwise_conv2d",
+    "depthwise_conv2d_grad_input",
+    "depthwise_conv2d_grad_kernel",
     "im2col",
+    "l2_pool2d",
+    "l2_pool2d_grad",
     "max_pool2d",
     "max_pool2d_grad",
 ]

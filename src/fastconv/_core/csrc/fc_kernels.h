@@ -12,6 +12,7 @@
 
 enum { FC_NV_MAX = 4 };  /* widest tile, in vectors of columns */
 enum { FC_MR_MAX = 10 }; /* tallest tile, in rows */
+enum { FC_FILTER_NV_MAX = 4, FC_FILTER_MR_MAX = 6 }; /* the same for one-channel filters */
 
 enum fc_activation { FC_LINEAR = 0, FC_RELU = 1 };
 
@@ -59,6 +60,7 @@ typedef struct fc_tile {
 /* One row of output pixels of a pooling window that slides over (ih, iw, c).
  *   col_first[q], col_last[q]   the window's real columns for output pixel q: first <= column < last
  *   row_first, row_last         its real rows, common to the whole output row
+ * The row's pixels are computed in ascending order; a vector may run over into the next pixel of the row.
  * Only real cells take part (padding is never picked). x points at the image's cell (0, 0), y and indices at the
  * output row's first pixel. Every window has a real cell. Max: on ties the first
  * cell in row-major order wins, the first NaN wins over everything; its index is row*iw + column.
@@ -70,8 +72,32 @@ typedef struct fc_pool_row {
     ptrdiff_t iw, c, ow;
     ptrdiff_t row_first, row_last;
     const ptrdiff_t *col_first, *col_last;
+    ptrdiff_t x_count;                         /* elements that may be read from x on: this image and those behind it */
     ptrdiff_t window_cells;                    /* average's divisor where padding counts; 0: the real cells */
 } fc_pool_row;
+
+/* One register tile of a filter on one channel: mr output rows, nv*lanes neighbouring elements of each.
+ *
+ *   y[i*y_row + j]  =  sum over a < kh, b < kw of  w[a*w_row + b*w_step] * rows[i + a][x_first + b*x_step + j]
+ *
+ * The terms of one output are added in the order of (a, b), one multiply-add each, from 0, whatever mr and nv are.
+ * Channels that lie side by side in a row are filtered alike with x_step = their number. A rotated kernel
+ * (convolution) has negative w_row and w_step, and w at its last element.
+ *
+ * rows: mr + kh - 1 of them, each readable from x_first for (kw - 1)*x_step + nv*lanes elements.
+ * y:    only n elements of a row are written, 1 <= n <= nv*lanes.
+ */
+typedef struct fc_filter {
+    ptrdiff_t mr;                              /* output rows, 1..min(kh, kernels->filter_mr) */
+    ptrdiff_t n;
+    const void *const *rows;
+    ptrdiff_t x_first, x_step;
+    const void *w;
+    ptrdiff_t w_row, w_step;
+    ptrdiff_t kh, kw;
+    void *y;
+    ptrdiff_t y_row;
+} fc_filter;
 
 typedef struct fc_kernels {
     const char *isa;
@@ -105,6 +131,11 @@ typedef struct fc_kernels {
                           ptrdiff_t c_first, ptrdiff_t c_count);
     void (*relu)(void *y, const void *x, ptrdiff_t count);
     void (*relu_grad)(void *gx, const void *grad, const void *y, ptrdiff_t count);
+
+    ptrdiff_t filter_mr, filter_nv;            /* tallest and widest tile */
+    void (*filter[FC_FILTER_NV_MAX])(const fc_filter *);
+    /* dst[j] = src[index[j]], j < count. */
+    void (*gather)(void *dst, const void *src, const ptrdiff_t *index, ptrdiff_t count);
 
     /* One pass over a parameter each; formulas in elementwise-inl.h. */
     void (*sgd)(void *w, const void *g, void *velocity, ptrdiff_t count, double rate, double momentum, int nesterov);

@@ -45,13 +45,20 @@ static FC_INLINE void FN(avg_pool_channels)(const fc_pool_row *r, ptrdiff_t q, p
     else FN(store_n)(y, mean, n);
 }
 
-#define FC_POOL_ROW(name)                                                                  \
-    static void FN(name##_row)(const fc_pool_row *r) {                                     \
-        for (ptrdiff_t q = 0; q < r->ow; q++) {                                            \
-            ptrdiff_t ch = 0;                                                              \
-            for (; ch + LANES <= r->c; ch += LANES) FN(name##_channels)(r, q, ch, LANES);  \
-            if (ch < r->c) FN(name##_channels)(r, q, ch, r->c - ch);                       \
-        }                                                                                  \
+/* Whether a vector from channel `ch` of output pixel q may be whole although fewer channels are left: its lanes behind
+ * them read cells that exist, and write cells of this row's next pixels, which come later. */
+static FC_INLINE int FN(pool_whole)(const fc_pool_row *r, ptrdiff_t q, ptrdiff_t ch) {
+    const ptrdiff_t last_cell = (r->row_last - 1) * r->iw + r->col_last[q] - 1;
+    return last_cell * r->c + ch + LANES <= r->x_count && q * r->c + ch + LANES <= r->ow * r->c;
+}
+
+#define FC_POOL_ROW(name)                                                                                     \
+    static void FN(name##_row)(const fc_pool_row *r) {                                                        \
+        for (ptrdiff_t q = 0; q < r->ow; q++) {                                                               \
+            ptrdiff_t ch = 0;                                                                                 \
+            for (; ch + LANES <= r->c; ch += LANES) FN(name##_channels)(r, q, ch, LANES);                     \
+            if (ch < r->c) FN(name##_channels)(r, q, ch, FN(pool_whole)(r, q, ch) ? LANES : r->c - ch);       \
+        }                                                                                                     \
     }
 FC_POOL_ROW(max_pool)
 FC_POOL_ROW(avg_pool)
