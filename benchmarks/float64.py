@@ -1,7 +1,7 @@
 """Convolution and its gradients in float64, one matrix product for each tap of the kernel: the measure of the errors.
 
 The naive loops would need hours for a whole large layer. This needs NumPy alone, no line of fastconv's, and every run
-of compare.py and of the benchmarks holds it against the naive loops on the part of the layer that those measure.
+of the programs and of the benchmarks holds it against the naive loops on a part of the layer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Measure everything that the project claims about its speed, and write it down in RESULTS.md.
 
-  python benchmarks/results.py                         about 8 minutes, on a machine that does nothing else
+  python benchmarks/results.py                         below ten minutes, on a machine that does nothing else
   python benchmarks/results.py --output /tmp/now.md    another file
   python benchmarks/results.py --isa avx512            another instruction set than AVX2
 
@@ -44,7 +44,7 @@ def sections(isa: str | None, threads: int, quick: bool) -> list[Section]:
     """What is measured, in this order. ``quick`` measures little, to try the programs out."""
     kept = ["--isa", isa] if isa else []
     lists = ["--layers", "lenet_s5:C2" if quick else "all"]
-    repeat = ["--repeat", "1"] if quick else ["--repeat", "7"]
+    repeat = ["--repeat", "1"] if quick else ["--repeat", "5"]
     networks = ["--networks", "lenet_s5"] if quick else []
     length = ["--seconds", "0.01", "--repeat", "1"] if quick else ["--seconds", "0.7"]
     counts = [str(count) for count in sorted({1, threads})]

@@ -214,6 +214,10 @@ CONV_EDGES = (
     Conv(1, 5, 5, 3, 3, 3, 9, groups=3, padding="same", bias=True, activation="relu"),
     Conv(1, 6, 7, 8, 3, 3, 40, groups=2, strides=2, padding="same"),
     Conv(1, 5, 6, 32, 1, 1, 64, groups=4),
+    # a stride as high as the image, many images in a block, few channels: phases of grad_input share memory rows
+    Conv(40, 2, 9, 3, 1, 1, 5, strides=(2, 1)),
+    Conv(30, 3, 7, 1, 2, 2, 4, strides=(3, 1), padding=((0, 1), (1, 0))),
+    Conv(9, 5, 11, 2, 2, 3, 3, strides=(4, 7)),
     # depthwise: fewer channels than lanes, one vector and a tail, strides and dilation
     Conv(1, 6, 7, 16, 3, 3, 16, groups=16, padding="same", bias=True, activation="relu"),
     Conv(2, 5, 6, 19, 3, 3, 19, groups=19, padding="same", bias=True),
@@ -285,7 +289,7 @@ CONV_PROBLEMS = CONV_EDGES + _lane_problems() + random_convs(seed=20, count=120)
 
 # Calls below about a million multiplications run on one thread whatever is set.
 WORK_FOR_ALL_THREADS = 1_100_000
-LARGE_CONV_PROBLEMS = repeated(CONV_PROBLEMS[::6], WORK_FOR_ALL_THREADS)
+LARGE_CONV_PROBLEMS = repeated(CONV_PROBLEMS[::5], WORK_FOR_ALL_THREADS)
 
 
 @dataclass(frozen=True)

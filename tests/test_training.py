@@ -440,3 +440,30 @@ def test_relu_behind_max_pooling_gives_the_same_bits():
     for ours, theirs in zip(fitted.get_weights(), by_hand.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-7)
     assert not fitted.layers[0]._relu_grad_behind
+
+
+def test_several_threads_may_predict_with_one_model():
+    from threading import Thread
+
+    model = models.Sequential(
+        [layers.Input((12, 12, 1)), layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dense(3)]
+    )
+    x = np.random.default_rng(3).normal(size=(40, 12, 12, 1)).astype("float32")
+    expected = model.predict(x, batch_size=8, verbose=0)
+    wrong = []
+
+    def work():
+        for _ in range(20):
+            if not np.array_equal(model.predict(x, batch_size=8, verbose=0), expected):
+                wrong.append(1)
+
+    threads = [Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    first = model(x[:4])
+    kept = first.copy()
+    model(x[4:8])
+    np.testing.assert_array_equal(first, kept)

@@ -9,12 +9,14 @@ import sys
 from ._core import _runtime
 from ._validation import as_index, isa_error, threads_error
 
+MAX_THREADS = 1024  # far above any machine that gains from more, and few enough for a process to start
+
 
 def set_num_threads(n: int) -> None:
     """Let a large call use ``n`` threads. Results do not depend on it, to the last bit.
 
     Args:
-        n: at least 1; more than the CPUs is allowed.
+        n: from 1 to 1024; more than the CPUs is allowed.
 
     Raises:
         ValueError, TypeError: n is not a positive integer.
@@ -26,8 +28,8 @@ def set_num_threads(n: int) -> None:
         1
     """
     count = as_index("set_num_threads", "n", n)
-    if not 1 <= count <= 2**15:
-        raise threads_error(count)
+    if not 1 <= count <= MAX_THREADS:
+        raise threads_error(count, MAX_THREADS)
     _runtime.set_num_threads(count)
 
 
@@ -184,7 +186,7 @@ def _environment_threads() -> int | None:
     for name in ("FASTCONV_NUM_THREADS", "OMP_NUM_THREADS"):
         # OMP_NUM_THREADS may be a list, one number for each level of nesting.
         value = os.environ.get(name, "").split(",")[0].strip()
-        if value.isdecimal() and 1 <= int(value) <= 2**15:
+        if value.isdecimal() and 1 <= int(value) <= MAX_THREADS:
             return int(value)
         if value:
             sys.stderr.write(f"fastconv: {name}={value!r} is not a number of threads; ignored.\n")

@@ -190,7 +190,7 @@ cdef class ConvPlan:
         # these come later, in the same region or in a later one of the same block and thread. Few output channels gain.
         p.side_by_side = (p.groups == 1 and p.n_panels == 1 and p.c_col == p.ng
                           and (p.rows == 1 or p.cols == p.gw and p.c_row == p.gw * p.ng)
-                          and (p.images == 1 or p.c_img == p.gh * p.c_row))
+                          and (p.images == 1 or p.c_img == p.gh * p.gw * p.ng))
 
     cdef _choose_fold(self, list tap_cols, Py_ssize_t col_step, Py_ssize_t inner):
         """The number of neighbouring pixels that fill the lanes best: fewest vector operations for a row.
@@ -467,7 +467,7 @@ cdef void run_in_place(conv *p, const region *r, Py_ssize_t images, fc_tile *t, 
     t.seg_a, t.seg_k, t.seg_len, t.n_segs = &a, &k, &length, r.n_segs
     while True:
         length = min(IN_PLACE_DEPTH, depth - k)
-        a = p.seg_a[r.seg] + k
+        a = p.seg_a[r.seg] + k if r.n_segs else 0
         t.accumulate = k > 0
         t.bias = bias
         if k > 0:

@@ -34,7 +34,6 @@ cdef const fc_kernels *const *tables = NULL
 cdef str isa_in_use = ""
 cdef int threads = 1
 cdef int initial_limit = fc_team_limit()
-cdef bint team_used = False
 cdef bint forked = False
 
 
@@ -69,9 +68,12 @@ def compiler():
 
 
 def after_fork_in_child():
-    """libgomp's team does not survive a fork and would be waited for without end: the child goes on alone."""
+    """A team of libgomp does not survive a fork and would be waited for without end: the child goes on alone.
+
+    Whoever made the team: any module that was loaded shares it.
+    """
     global forked
-    forked = team_used
+    forked = True
 
 
 def vector_lanes(int itemsize):
@@ -102,11 +104,7 @@ cdef int allowed_threads() noexcept:
 
 cdef int team_size(double work) noexcept:
     """Threads for `work` multiply-adds."""
-    global team_used
-    cdef int count = allowed_threads() if work >= SERIAL_WORK else 1
-    if count > 1:
-        team_used = True
-    return count
+    return allowed_threads() if work >= SERIAL_WORK else 1
 
 
 cdef void *address(object source, bint writable) except? NULL:

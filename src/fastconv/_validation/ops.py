@@ -368,9 +368,9 @@ def indices_range_error(where: str, indices: np.ndarray, cells: int) -> ValueErr
     )
 
 
-def threads_error(value: int) -> ValueError:
-    """A number of threads below one."""
-    return ValueError(f"set_num_threads: the number of threads must be at least 1, received {value}.")
+def threads_error(value: int, most: int) -> ValueError:
+    """A number of threads out of range."""
+    return ValueError(f"set_num_threads: n must be from 1 to {most}, received {value}.")
 
 
 def isa_error(name: Any, available: tuple[str, ...], source: str = "set_isa") -> ValueError:

@@ -153,11 +153,13 @@ class Pass:
         self._before = [(la._reuse_buffers, la._needs_input_grad, la._emit_logits) for la in self.layers]
         try:
             with self._guard:
-                for i, layer in enumerate(self.layers):
+                if self.on_logits:
+                    self.layers[-1]._emit_logits = True
+                # Inference leaves the layers as they are: several threads may predict with one model.
+                for i, layer in enumerate(self.layers if self.training else ()):
                     layer._reuse_buffers = True
                     layer._needs_input_grad = i != self.first
-                self.layers[-1]._emit_logits = self.on_logits
-                for layer, behind in pairwise(self.layers):
+                for layer, behind in pairwise(self.layers if self.training else ()):
                     if type(behind) is MaxPooling2D and getattr(layer, "_fused_activation", None) == "relu":
                         layer._relu_grad_behind = behind._relu_grad_before = True
         except BaseException:  # Ctrl-C, delivered at the end of the guarded block.
@@ -170,8 +172,12 @@ class Pass:
             self._restore()
 
     def _restore(self) -> None:
-        for layer, (reuse, needs, logits) in zip(self.layers, self._before, strict=True):
-            layer._reuse_buffers, layer._needs_input_grad, layer._emit_logits = reuse, needs, logits
+        if self.on_logits:
+            self.layers[-1]._emit_logits = self._before[-1][2]
+        for layer, (reuse, needs, _) in zip(self.layers, self._before, strict=True):
+            if not self.training:
+                continue
+            layer._reuse_buffers, layer._needs_input_grad = reuse, needs
             layer._relu_grad_behind = layer._relu_grad_before = False
             if not reuse:
                 layer._release_buffers()

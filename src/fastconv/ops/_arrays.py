@@ -54,6 +54,6 @@ class Result:
             return self.array
         result = self.array.transpose(0, 3, 1, 2) if self.channels_first else self.array
         if self.out is None:
-            return np.ascontiguousarray(result)
+            return np.ascontiguousarray(result) if self.channels_first else result
         self.out[...] = result
         return self.out

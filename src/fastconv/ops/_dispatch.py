@@ -111,6 +111,8 @@ def _conv_problem(
     if groups < 1 or ic % groups or oc % groups or min(kernel_shape) < 1 or kernel_channels * groups != ic:
         raise conv_channels_error(where, x_shape, kernel_shape, groups, ic, data_format)
     pads = _shapes.resolve_padding(padding, (ih, iw), (kh, kw), strides, dilation)
+    # A stride beyond the padded image makes one window, however far it would go.
+    strides = min(strides[0], ih + sum(pads[0]) + 1), min(strides[1], iw + sum(pads[1]) + 1)
     oh, ow = _shapes.output_hw((ih, iw), (kh, kw), strides, dilation, pads)
     if oh < 1 or ow < 1 or min(ih, iw) < 1:
         raise window_error(where, (ih, iw), (kh, kw), dilation, pads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from .._validation import as_arrays, as_index, as_pair, as_shape4, check_ndim, c
 from . import _dispatch, im2col
 from ._arrays import Result, as_nhwc, check_format, contiguous
 from ._dispatch import ConvProblem, conv_problem, to_format, to_nhwc
-from .activations import apply_activation, kernel_activation
+from .activations import LINEAR, RELU, apply_activation, kernel_activation
 
 
 def conv2d(
@@ -298,14 +299,14 @@ def _grad_input_plans(p: ConvProblem, itemsize: int, isa: str) -> list[ConvPlan]
     """One dense sweep over grad_output for each of the stride*stride phases of the input's pixels.
 
     Input row i receives tap a from output row (i + top - a*dilation) / stride, where that divides: so the rows
-    i = phase, phase + stride, ... all take the same taps, at offsets that grow by one from row to row.
+    i = phase, phase + stride, ... all take the same taps, at offsets that grow by one from row to row. Phases that no
+    tap reaches have no sweep; the gradient is 0 there.
     """
     inputs = p.ic // p.groups
     plans = []
-    phases = [(i, j) for i in range(min(p.strides[0], p.ih)) for j in range(min(p.strides[1], p.iw))]
-    for i, j in phases:
-        rows = _phase_taps(i + p.pads[0][0], p.kh, p.strides[0], p.dilation[0])
-        cols = _phase_taps(j + p.pads[1][0], p.kw, p.strides[1], p.dilation[1])
+    row_phases = _phases(p.ih, p.pads[0][0], p.kh, p.strides[0], p.dilation[0])
+    col_phases = _phases(p.iw, p.pads[1][0], p.kw, p.strides[1], p.dilation[1])
+    for (i, rows), (j, cols) in product(row_phases, col_phases):
         plans.append(
             ConvPlan(
                 itemsize=itemsize,
@@ -328,6 +329,12 @@ def _grad_input_plans(p: ConvProblem, itemsize: int, isa: str) -> list[ConvPlan]
             )
         )
     return plans
+
+
+def _phases(size: int, pad: int, taps: int, stride: int, dilation: int) -> list[tuple[int, list[tuple[int, int]]]]:
+    """(phase, its taps) of an axis, for the phases that have taps."""
+    found = [(phase, _phase_taps(phase + pad, taps, stride, dilation)) for phase in range(min(stride, size))]
+    return [(phase, reached) for phase, reached in found if reached]
 
 
 def _phase_taps(position: int, taps: int, stride: int, dilation: int) -> list[tuple[int, int]]:
@@ -376,9 +383,21 @@ def _forward_direct(
     _forward_plan(p, x.itemsize, _runtime.get_isa())(x, kernel, bias, y, activation or 0)
 
 
+def run_grad_input_plans(
+    p: ConvProblem, grad_output: Array, kernel: Array, bias: Array | None, gx: Array, activation: int
+) -> None:
+    """grad_input by the direct kernels; conv2d_transpose is the same with a bias and an activation."""
+    plans = _grad_input_plans(p, kernel.itemsize, _runtime.get_isa())
+    if len(plans) < min(p.strides[0], p.ih) * min(p.strides[1], p.iw):
+        # Cells that no tap reaches.
+        untouched = np.zeros(p.ic, gx.dtype) if bias is None else bias
+        gx[...] = np.where(untouched < 0, 0, untouched) if activation == RELU else untouched
+    for plan in plans:
+        plan(grad_output, kernel, bias, gx, activation)
+
+
 def _grad_input_direct(p: ConvProblem, grad_output: Array, kernel: Array, gx: Array) -> None:
-    for plan in _grad_input_plans(p, kernel.itemsize, _runtime.get_isa()):
-        plan(grad_output, kernel, None, gx, 0)
+    run_grad_input_plans(p, grad_output, kernel, None, gx, LINEAR)
 
 
 def _grad_kernel_direct(p: ConvProblem, x: Array, grad_output: Array, gk: Array) -> None:

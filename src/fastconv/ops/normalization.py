@@ -17,9 +17,9 @@ from .._typing import Array, ArrayLike
 from .._validation import as_array, as_arrays, as_index, axis_error, check_shape
 from ._arrays import Result, contiguous
 
-# Numbers in a row, at least, and in a block of rows. Of blocks of 2**13 … 2**18 this one was the quickest for batches of
-# 128 × 28 × 28 × 6, 128 × 14 × 14 × 32 and 128 × 3200: shorter ones are overhead, and above 128 kB the C library asks
-# the system for the memory of every intermediate array.
+# Numbers in a row, at least, and in a block of rows. Of blocks of 2**13 … 2**18 this one was the quickest for batches
+# of 128 × 28 × 28 × 6, 128 × 14 × 14 × 32 and 128 × 3200: shorter ones are overhead, and above 128 kB the C library
+# asks the system for the memory of every intermediate array.
 _ROW = 1024
 _BLOCK = 2**15
 

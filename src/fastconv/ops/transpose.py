@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _shapes
-from .._core import _runtime
 from .._typing import Array, ArrayLike, DataFormat, Padding, Size2D
 from .._validation import (
     as_arrays,
@@ -26,8 +25,8 @@ from ._arrays import Result, as_nhwc, check_format, contiguous
 from ._dispatch import ConvProblem, conv_problem, to_format, to_nhwc
 from .activations import apply_activation, kernel_activation
 from .conv import _forward_direct as forward_direct
-from .conv import _grad_input_plans as grad_input_plans
 from .conv import _grad_kernel_direct as grad_kernel_direct
+from .conv import run_grad_input_plans
 
 _KERNEL = "(kh, kw, filters, in_channels)"
 
@@ -101,8 +100,7 @@ def conv2d_transpose(
     fused = kernel_activation(where, activation)
     y = Result(where, p.x_shape, x.dtype, out, data_format, (x, kernel, bias))
     x, kernel = as_nhwc(x, data_format), contiguous(kernel)
-    for plan in grad_input_plans(p, x.itemsize, _runtime.get_isa()):
-        plan(x, kernel, bias, y.array, fused or 0)
+    run_grad_input_plans(p, x, kernel, bias, y.array, fused or 0)
     if fused is None:
         y.array[...] = apply_activation(activation, y.array)
     return y.finish()
