@@ -37,7 +37,16 @@ ISA_FLAGS = {
 }
 HEADERS = sorted(glob.glob(f"{CORE}/csrc/*.h"))
 SOURCES = sorted(glob.glob(f"{CORE}/csrc/*.c"))
-MODULES = ("_runtime", "_conv_direct", "_conv_grad_kernel", "_conv_im2col", "_pooling", "_elementwise", "_filters")
+MODULES = (
+    "_runtime",
+    "_conv_direct",
+    "_conv_grad_kernel",
+    "_conv_im2col",
+    "_pooling",
+    "_elementwise",
+    "_filters",
+    "_program",
+)
 
 
 def openmp_flags(compiler):

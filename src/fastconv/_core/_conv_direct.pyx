@@ -19,67 +19,17 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from ._runtime cimport active_kernels, address, allocate, ceil_div, clip, keep, team_size
-from .kernels cimport FC_MR_MAX, fc_kernels, fc_tile
+from .kernels cimport FC_MR_MAX, fc_tile
 
 cdef enum:
     BLOCK_BYTES = 256 * 1024         # of input and output, in L2; less leaves the regions at borders too few pixels
     BLOCK_PIXELS_MIN = 224           # enough tiles to fetch a weight panel for: 48 cost a quarter on 7x7, 512 -> 512
     BLOCK_COLS_MAX = 4096            # bounds the tables of very wide images
-    IN_PLACE_PIXELS = 256            # below, packing a dense layer's weights costs more than it brings
+    IN_PLACE_PIXELS = 256            # up to these, packing the weights costs more than it brings
+    IN_PLACE_ROWS_MIN = 64           # of a run of taps: each run's sums go through memory
     IN_PLACE_DEPTH = 256             # rows of such weights that all tiles use before the next: they stay in L2
     PACK_BYTES = 32 * 1024           # of weights at a time: they stay in L1 while all panels take their columns
     BLOCKS_WANTED = 8                # where there is work for them: no thread waits long for the last block
-
-cdef struct region:
-    # Pixels first .. first + per_image * images of the offset tables, in the order (image, row, column), whose
-    # windows meet the taps of segments seg .. seg + n_segs; if folded, each entry is a run of `fold` pixels.
-    Py_ssize_t first, per_image, seg, n_segs, folded
-
-cdef struct kind:
-    # Blocks of one shape and one position relative to the borders share their regions, the largest first: once
-    # plain, once folded.
-    Py_ssize_t first, count, folded_first, folded_count
-
-cdef struct conv:
-    const fc_kernels *k
-    Py_ssize_t n, gh, gw                             # images and the grid of output pixels
-    Py_ssize_t images, rows, cols                    # of a block; several images only if it holds them whole
-    Py_ssize_t row_blocks, col_blocks, blocks
-    Py_ssize_t ih, in_row, row_step, row_first, row_last    # image rows, elements of one; the window's rows
-    Py_ssize_t a_img, a_row, a_col                   # elements of x per image, grid row, grid column
-    Py_ssize_t c_first, c_img, c_row, c_col          # the same of the output
-    Py_ssize_t groups, cg, ng                        # channels of a group: input, output
-    # Where each tap's weights start in the kernel array, and its strides: input channel, output channel, group.
-    Py_ssize_t taps
-    const Py_ssize_t *tap_weights
-    Py_ssize_t k_stride, j_stride, group_stride
-    Py_ssize_t depth                                 # taps * cg: rows of a packed panel
-    const Py_ssize_t *kind_of                        # of block (row block, column block)
-    const kind *kinds
-    const region *regions
-    const Py_ssize_t *seg_a
-    const Py_ssize_t *seg_k
-    const Py_ssize_t *seg_len
-    const Py_ssize_t *a_off
-    const Py_ssize_t *c_off
-    Py_ssize_t n_panels, n_vectors                   # panel p holds the vectors panel_v[p] .. panel_v[p + 1]
-    const Py_ssize_t *panel_v
-    Py_ssize_t pack_parts                            # tasks that pack one tap's weights
-    Py_ssize_t fold, fold_span, fold_width           # pixels of a run, its window's columns, its panel's columns
-    bint channelwise                                 # depthwise: lanes hold groups; packed weights are (tap, group)
-    Py_ssize_t c
-    bint in_place                                    # whole panels are read where they are: few pixels, one tap
-    bint side_by_side                                # a block's output is one run of memory, written by one panel
-    # This call's arrays.
-    const char *x
-    const char *kernel
-    const char *bias
-    char *packed
-    char *packed_bias
-    char *folded
-    char *folded_bias
-    char *out
-    int activation
 
 
 cdef class ConvPlan:
@@ -90,11 +40,6 @@ cdef class ConvPlan:
     tap_rows and tap_cols are the ascending offsets of its taps from there, tap_weights where the weights of each
     (row, column) start in the kernel array.
     """
-
-    cdef conv p
-    cdef list _kept
-    cdef Py_ssize_t n_rows, col_step
-    cdef readonly double work
 
     def __cinit__(self, *, int itemsize, tuple image, tuple grid, tuple steps, tap_rows, tap_cols, tap_weights,
                   Py_ssize_t groups, Py_ssize_t group_inputs, Py_ssize_t group_outputs, tuple weight_strides,
@@ -114,7 +59,7 @@ cdef class ConvPlan:
         p.c_first, p.c_img, p.c_row, p.c_col = out_strides
         p.groups, p.cg, p.ng = groups, group_inputs, group_outputs
         p.k_stride, p.j_stride, p.group_stride = weight_strides
-        self.n_rows, self.col_step = len(tap_rows), col_step
+        p.n_rows, p.col_step = len(tap_rows), col_step
         p.taps = len(tap_rows) * len(tap_cols)
         p.tap_weights = keep(self._kept, tap_weights)
         p.depth = p.taps * p.cg
@@ -184,8 +129,15 @@ cdef class ConvPlan:
         p.pack_parts = p.n_panels
         if p.j_stride == 1:
             p.pack_parts = clip(ceil_div(p.cg * p.groups * p.ng * p.k.itemsize, PACK_BYTES), 1, max(p.cg, 1))
-        p.in_place = (p.taps == 1 and p.groups == 1 and p.j_stride == 1
-                      and p.n * p.gh * p.gw <= IN_PLACE_PIXELS)
+        # Weights whose rows follow each other need no packing. A vector may then run over the end of its row, into
+        # the next one; the lanes behind the last channel are not stored. Only the array's end must be copied.
+        contiguous = p.k_stride == p.ng and all(p.tap_weights[i] == i * p.cg * p.ng for i in range(p.taps))
+        p.in_place = (p.groups == 1 and p.j_stride == 1 and contiguous and p.n * p.gh * p.gw <= IN_PLACE_PIXELS
+                      and (p.taps == 1 or p.depth // max(p.n_rows, 1) >= IN_PLACE_ROWS_MIN))
+        p.tail = p.tail_width = 0
+        if p.in_place and p.n_panels > 0:
+            p.tail_width = (p.n_vectors - p.panel_v[p.n_panels - 1]) * p.k.lanes
+            p.tail = min(ceil_div(p.n_vectors * p.k.lanes - p.ng, p.ng), p.depth)
         # With one panel a pixel of a block's first region may store whole vectors, running over into the next pixels:
         # these come later, in the same region or in a later one of the same block and thread. Few output channels gain.
         p.side_by_side = (p.groups == 1 and p.n_panels == 1 and p.c_col == p.ng
@@ -200,7 +152,9 @@ cdef class ConvPlan:
         cdef conv *p = &self.p
         cdef Py_ssize_t fold, vectors, span, cost, single = p.n_vectors * len(tap_cols), best
         p.fold = p.fold_span = p.fold_width = 0
-        if not p.side_by_side or p.depth == 0 or tap_cols != list(range(tap_cols[0], tap_cols[0] + len(tap_cols))):
+        if not p.side_by_side or p.in_place or p.depth == 0:
+            return
+        if tap_cols != list(range(tap_cols[0], tap_cols[0] + len(tap_cols))):
             return
         # A run must win clearly: it brings a region of its own.
         best = inner * single * 4 // 5
@@ -257,41 +211,86 @@ cdef class ConvPlan:
                     a_off.append(img * p.a_img + r * p.a_row + q * p.a_col)
                     c_off.append(img * p.c_img + r * p.c_row + q * p.c_col)
 
-    def __call__(self, x, kernel, bias, out, int activation):
-        """Convolve: x (n, ih, iw, c) and kernel are read, out is written; all C-contiguous, of the plan's type."""
+    cdef Py_ssize_t packed_size(self) noexcept:
+        """Elements of memory that conv_pack() fills."""
+        cdef conv *p = &self.p
+        if p.channelwise:
+            return p.taps * p.groups
+        if p.in_place:
+            return p.tail * p.tail_width + p.n_vectors * p.k.lanes
+        return (p.groups * p.n_vectors * p.k.lanes * (p.depth + 1)
+                + p.fold_width * (p.n_rows * p.fold_span * p.cg + 1))
+
+    cdef conv bound(self, kernel, bias, int activation) except *:
+        """The plan with a caller's weights; it does not own them."""
         cdef conv p = self.p
-        cdef Py_ssize_t itemsize = p.k.itemsize, width = p.n_vectors * p.k.lanes
-        cdef Py_ssize_t splits, index
-        cdef int team = team_size(self.work)
-        if p.blocks == 0 or p.ng == 0:
-            return
-        p.x, p.kernel = <const char *> address(x, False), <const char *> address(kernel, False)
-        p.out = <char *> address(out, True)
+        p.kernel = <const char *> address(kernel, False)
         p.bias = NULL
         if bias is not None:
             p.bias = <const char *> address(bias, False)
         p.activation = activation
-        cdef Py_ssize_t fold_depth = self.n_rows * p.fold_span * p.cg
-        p.packed = allocate(p.taps * p.groups if p.channelwise else
-                            p.groups * width * (p.depth + 1) + p.fold_width * (fold_depth + 1), itemsize)
-        p.packed_bias = p.packed + p.groups * width * p.depth * itemsize
-        p.folded = p.packed_bias + p.groups * width * itemsize
-        p.folded_bias = p.folded + p.fold_width * fold_depth * itemsize
-        # Few blocks (one image, few pixels): the panels of a block are shared out too.
-        splits = 1 if p.blocks >= team or p.channelwise else min(ceil_div(team, p.blocks), p.n_panels)
+        return p
+
+    def __call__(self, x, kernel, bias, out, int activation):
+        """Convolve: x (n, ih, iw, c) and kernel are read, out is written; all C-contiguous, of the plan's type."""
+        cdef conv p
+        cdef const char *source = <const char *> address(x, False)
+        cdef char *to = <char *> address(out, True)
+        cdef int team = team_size(self.work)
+        cdef char *packed
+        if self.p.blocks == 0 or self.p.ng == 0:
+            return
+        p = self.bound(kernel, bias, activation)
+        packed = allocate(self.packed_size(), p.k.itemsize)
         with nogil:
-            for index in range(p.taps if p.channelwise else 0):
-                memcpy(p.packed + index * p.groups * itemsize, p.kernel + p.tap_weights[index] * itemsize,
-                       p.groups * itemsize)
-            for index in prange(0 if p.channelwise else p.taps * p.pack_parts, schedule="static", num_threads=team):
-                pack_weights(&p, index)
-            for index in range(p.groups if p.bias != NULL and not p.channelwise else 0):
-                pack_bias(&p, index)
-            if p.fold > 1:
-                pack_folded(&p, self.n_rows, p.taps // self.n_rows, self.col_step)
-            for index in prange(p.blocks * splits, schedule="static", num_threads=team):
-                run_block(&p, index // splits, index % splits, splits)
-        free(p.packed)
+            conv_pack(&p, packed, team)
+            conv_run(&p, p.n, source, to, team)
+        free(packed)
+
+
+cdef void conv_pack(conv *p, char *packed, int team) noexcept nogil:
+    """Bring the weights and the bias into the order in which the tiles read them: packed_size() elements."""
+    cdef Py_ssize_t itemsize = p.k.itemsize, index, tasks = p.taps * p.pack_parts
+    cdef Py_ssize_t width = p.groups * p.n_vectors * p.k.lanes
+    p.packed = packed
+    p.packed_bias = p.packed + (p.tail * p.tail_width if p.in_place else width * p.depth) * itemsize
+    p.folded = p.packed_bias + width * itemsize
+    p.folded_bias = p.folded + p.fold_width * p.n_rows * p.fold_span * p.cg * itemsize
+    if p.channelwise:
+        for index in range(p.taps):
+            memcpy(p.packed + index * p.groups * itemsize, p.kernel + p.tap_weights[index] * itemsize,
+                   p.groups * itemsize)
+        return
+    if p.in_place:
+        p.k.pack(p.packed, p.tail_width, p.kernel + ((p.depth - p.tail) * p.ng + p.ng - last_channels(p)) * itemsize,
+                 p.tail, p.ng, last_channels(p), 1)
+    elif team == 1:
+        for index in range(tasks):
+            pack_weights(p, index)
+    else:
+        for index in prange(tasks, schedule="static", num_threads=team):
+            pack_weights(p, index)
+    for index in range(p.groups if p.bias != NULL else 0):
+        pack_bias(p, index)
+    if p.fold > 1:
+        pack_folded(p)
+
+
+cdef void conv_run(const conv *p, Py_ssize_t n, const char *x, char *out, int team) noexcept nogil:
+    """The sweep over n images, as many as the plan was made for or fewer."""
+    cdef conv q = p[0]
+    cdef Py_ssize_t index, blocks = ceil_div(n, p.images) * p.row_blocks * p.col_blocks, splits = 1
+    q.n, q.x, q.out = n, x, out
+    if team == 1:
+        # A parallel region costs 0.6 us even for a team of one.
+        for index in range(blocks):
+            run_block(&q, index, 0, 1)
+        return
+    # Few blocks (one image, few pixels): the panels of a block are shared out too.
+    if blocks < team and not p.channelwise:
+        splits = min(ceil_div(team, max(blocks, 1)), p.n_panels)
+    for index in prange(blocks * splits, schedule="static", num_threads=team):
+        run_block(&q, index // splits, index % splits, splits)
 
 
 cdef tuple met_taps(Py_ssize_t anchor, taps, Py_ssize_t size):
@@ -312,7 +311,7 @@ cdef dict positions(tuple ranges):
     return found
 
 
-cdef void pack_weights(conv *p, Py_ssize_t index) noexcept nogil:
+cdef void pack_weights(const conv *p, Py_ssize_t index) noexcept nogil:
     """One task of packing: rows (tap, input channel) of nv*lanes output channels each, zeros behind the last.
 
     Read along memory: some rows of all panels where output channels are contiguous, else one panel's whole rows.
@@ -329,29 +328,32 @@ cdef void pack_weights(conv *p, Py_ssize_t index) noexcept nogil:
         for panel in range(first_panel, last_panel):
             first = p.panel_v[panel] * lanes
             width = p.panel_v[panel + 1] * lanes - first
-            if p.in_place and first + width <= p.ng:
-                continue
             channel = group * p.n_vectors * lanes + first
             p.k.pack(p.packed + (channel * p.depth + (tap * p.cg + row) * width) * itemsize, width,
                      p.kernel + (group * p.group_stride + first * p.j_stride + p.tap_weights[tap] + row * p.k_stride)
                      * itemsize, rows, p.k_stride, min(width, p.ng - first), p.j_stride)
 
 
-cdef void pack_bias(conv *p, Py_ssize_t group) noexcept nogil:
+cdef Py_ssize_t last_channels(const conv *p) noexcept nogil:
+    """Output channels of the last panel."""
+    return p.ng - p.panel_v[p.n_panels - 1] * p.k.lanes
+
+
+cdef void pack_bias(const conv *p, Py_ssize_t group) noexcept nogil:
     cdef Py_ssize_t itemsize = p.k.itemsize, width = p.n_vectors * p.k.lanes
     p.k.pack(p.packed_bias + group * width * itemsize, width, p.bias + group * p.ng * itemsize, 1, 0, p.ng, 1)
 
 
-cdef void pack_folded(conv *p, Py_ssize_t n_rows, Py_ssize_t n_cols, Py_ssize_t col_step) noexcept nogil:
+cdef void pack_folded(const conv *p) noexcept nogil:
     """The one panel's rows again, pixel by pixel of a run: shifted by the pixel's columns, zeros elsewhere."""
     cdef Py_ssize_t itemsize = p.k.itemsize, width = p.n_vectors * p.k.lanes
-    cdef Py_ssize_t pixel, row, col, ch, to, source
-    memset(p.folded, 0, p.fold_width * (n_rows * p.fold_span * p.cg + 1) * itemsize)
+    cdef Py_ssize_t n_cols = p.taps // p.n_rows, pixel, row, col, ch, to, source
+    memset(p.folded, 0, p.fold_width * (p.n_rows * p.fold_span * p.cg + 1) * itemsize)
     for pixel in range(p.fold):
-        for row in range(n_rows):
+        for row in range(p.n_rows):
             for col in range(n_cols):
                 for ch in range(p.cg):
-                    to = ((row * p.fold_span + col + pixel * col_step) * p.cg + ch) * p.fold_width + pixel * p.ng
+                    to = ((row * p.fold_span + col + pixel * p.col_step) * p.cg + ch) * p.fold_width + pixel * p.ng
                     source = ((row * n_cols + col) * p.cg + ch) * width
                     memcpy(p.folded + to * itemsize, p.packed + source * itemsize, p.ng * itemsize)
         if p.bias != NULL:
@@ -368,7 +370,7 @@ cdef bint block_is_finite(const conv *p, Py_ssize_t img, Py_ssize_t images, Py_s
     return p.k.finite(x + (img * p.a_img + top * p.in_row) * p.k.itemsize, (bottom - top) * p.in_row) != 0
 
 
-cdef void run_block(conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_t splits) noexcept nogil:
+cdef void run_block(const conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_t splits) noexcept nogil:
     """One block of output pixels for the panels of one split, all groups."""
     cdef Py_ssize_t itemsize = p.k.itemsize, lanes = p.k.lanes
     cdef Py_ssize_t per_image = p.row_blocks * p.col_blocks
@@ -405,9 +407,8 @@ cdef void run_block(conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_t spli
                 if p.regions[i].folded:
                     width, t.n, t.b = p.fold_width, p.fold * p.ng, p.folded
                     t.bias, t.b_step = p.folded_bias, width
-                elif p.in_place and t.n == width:
-                    t.b, t.b_step = p.kernel + (p.tap_weights[0] + first) * itemsize, p.k_stride
-                    run_in_place(p, &p.regions[i], images, &t, width // lanes)
+                elif p.in_place:
+                    run_in_place(p, &p.regions[i], images, &t, first, width // lanes)
                     continue
                 else:
                     t.b, t.b_step = p.packed + channel * p.depth * itemsize, width
@@ -419,7 +420,7 @@ cdef void run_block(conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_t spli
                 run_tiles(p, &p.regions[i], images, end if i == first_region else -1, &t, width // lanes)
 
 
-cdef void run_tiles(conv *p, const region *r, Py_ssize_t images, Py_ssize_t end, fc_tile *t,
+cdef void run_tiles(const conv *p, const region *r, Py_ssize_t images, Py_ssize_t end, fc_tile *t,
                     Py_ssize_t nv) noexcept nogil:
     """All tiles of a region; whole vectors may be stored up to `end`."""
     cdef Py_ssize_t mr = p.k.mr[nv - 1], first = r.first, last = r.first + r.per_image * images
@@ -433,7 +434,7 @@ cdef void run_tiles(conv *p, const region *r, Py_ssize_t images, Py_ssize_t end,
         first += mr
 
 
-cdef void run_channelwise(conv *p, const kind *regions, Py_ssize_t images, const char *x, char *out,
+cdef void run_channelwise(const conv *p, const kind *regions, Py_ssize_t images, const char *x, char *out,
                           fc_tile *t) noexcept nogil:
     """A block of a depthwise convolution, a vector of channels at a time."""
     cdef Py_ssize_t itemsize = p.k.itemsize, channel = 0, i, first, last
@@ -458,23 +459,35 @@ cdef void run_channelwise(conv *p, const kind *regions, Py_ssize_t images, const
         channel += t.n
 
 
-cdef void run_in_place(conv *p, const region *r, Py_ssize_t images, fc_tile *t, Py_ssize_t nv) noexcept nogil:
-    """The same with weights as the user has them: a stretch of their rows for all tiles, then the next stretch."""
-    cdef Py_ssize_t a, k = 0, length, depth = r.n_segs * p.depth
+cdef void run_in_place(const conv *p, const region *r, Py_ssize_t images, fc_tile *t, Py_ssize_t first,
+                       Py_ssize_t nv) noexcept nogil:
+    """A panel with weights as the user has them: a stretch of their rows for all tiles, then the next stretch."""
     cdef const void *bias = t.bias
+    cdef Py_ssize_t lanes = p.k.lanes, itemsize = p.k.itemsize, seg, a, k = 0, length, left = 0, end, whole = p.depth
     if p.bias == NULL:
         bias = NULL
-    t.seg_a, t.seg_k, t.seg_len, t.n_segs = &a, &k, &length, r.n_segs
-    while True:
-        length = min(IN_PLACE_DEPTH, depth - k)
-        a = p.seg_a[r.seg] + k if r.n_segs else 0
-        t.accumulate = k > 0
-        t.bias = bias
-        if k > 0:
-            t.bias = NULL
-        t.activation = p.activation if k + length >= depth else 0
+    if first + nv * lanes > p.ng:
+        whole -= p.tail
+    for seg in range(r.seg, r.seg + r.n_segs):
+        left += p.seg_len[seg]
+    t.bias, t.activation, t.accumulate = bias, p.activation, 0
+    t.seg_a, t.seg_k, t.seg_len, t.n_segs = &a, &k, &length, 1
+    if left == 0:
+        t.n_segs = 0
         run_tiles(p, r, images, -1, t, nv)
-        k += length
-        if k >= depth:
-            break
+    for seg in range(r.seg, r.seg + r.n_segs):
+        a, k, end = p.seg_a[seg], p.seg_k[seg], p.seg_k[seg] + p.seg_len[seg]
+        while k < end:
+            if k < whole:
+                t.b, t.b_step = p.kernel + first * itemsize, p.ng
+                length = min(min(end, whole) - k, IN_PLACE_DEPTH)
+            else:
+                t.b, t.b_step = p.packed - whole * nv * lanes * itemsize, nv * lanes
+                length = end - k
+            left -= length
+            t.activation = p.activation if left == 0 else 0
+            run_tiles(p, r, images, -1, t, nv)
+            t.accumulate, t.bias = 1, NULL
+            a += length
+            k += length
     t.accumulate, t.activation = 0, p.activation

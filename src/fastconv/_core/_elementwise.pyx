@@ -9,6 +9,7 @@ from .kernels cimport fc_kernels
 cdef enum:
     CHUNK = 8192                     # elements of one task: a few pages, so that no two threads share a cache line
     WORK = 8                         # an element of a memory-bound pass costs about as much as 8 multiply-adds
+    EXP_WORK = 128                   # an exponential costs about 5 ns
     SUM_PARTS = 16                   # fixed, so that a sum's bits do not depend on the threads
     SUM_COLUMNS = 64                 # 4 vectors of 16 floats
 
@@ -35,6 +36,20 @@ def relu_grad(grad, y, out, Py_ssize_t count, int itemsize):
     for index in prange(chunks, nogil=True, schedule="static", num_threads=team):
         at = index * CHUNK * itemsize
         k.relu_grad(to + at, source + at, mask + at, min(CHUNK, count - index * CHUNK))
+
+
+def softmax(x, y, Py_ssize_t rows, Py_ssize_t n, int itemsize):
+    """Softmax of each of `rows` rows of n elements. y may be x."""
+    cdef const fc_kernels *k = active_kernels(itemsize)
+    cdef const char *source = <const char *> address(x, False)
+    cdef char *to = <char *> address(y, True)
+    # As many rows as fill a chunk, one at least: where a row is short, two threads may still not share a cache line.
+    cdef Py_ssize_t together = max(CHUNK // max(n, 1), 1)
+    cdef Py_ssize_t index, chunks = ceil_div(rows, together)
+    cdef int team = team_size(<double> rows * n * EXP_WORK)
+    for index in prange(chunks, nogil=True, schedule="static", num_threads=team):
+        k.softmax(to + index * together * n * itemsize, source + index * together * n * itemsize,
+                  min(together, rows - index * together), n)
 
 
 def sum_rows(x, out, Py_ssize_t rows, Py_ssize_t n, int itemsize):

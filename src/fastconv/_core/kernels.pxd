@@ -68,6 +68,7 @@ cdef extern from "fc_kernels.h" nogil:
                               Py_ssize_t c_first, Py_ssize_t c_count) noexcept nogil
         void (*relu)(void *y, const void *x, Py_ssize_t count) noexcept nogil
         void (*relu_grad)(void *gx, const void *grad, const void *y, Py_ssize_t count) noexcept nogil
+        void (*softmax)(void *y, const void *x, Py_ssize_t rows, Py_ssize_t n) noexcept nogil
         Py_ssize_t filter_mr, filter_nv
         void (**filter)(const fc_filter *) noexcept nogil
         void (*gather)(void *dst, const void *src, const Py_ssize_t *index, Py_ssize_t count) noexcept nogil

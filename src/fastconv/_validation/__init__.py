@@ -16,5 +16,6 @@ else:
         for module in ("layers", "models", "plots"):
             found = getattr(import_module(f".{module}", __name__), name, None)
             if found is not None:
+                globals()[name] = found  # the next look finds it without this function
                 return found
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

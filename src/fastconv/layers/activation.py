@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import _validation, activations, ops
+from ..ops.inference import Step, relu_step
 from .base import Array, Layer
 from .kernel_layer import joined_activation
 
@@ -39,6 +40,13 @@ class Activation(Layer):
     @property
     def final_activation(self) -> str | None:
         return joined_activation(self.activation)
+
+    def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
+        return relu_step(x_shape) if self.activation is activations.relu else Step(x_shape)
+
+    @property
+    def inference_activation(self) -> Callable[[Array], Array] | None:
+        return None if self.activation in (activations.relu, activations.linear) else self.activation
 
     def call(self, x: Array, training: bool = False) -> Array:
         if self.activation is activations.linear or (self._emit_logits and self.final_activation):
@@ -100,6 +108,9 @@ class ReLU(Layer):
     @property
     def _is_plain(self) -> bool:
         return self.max_value is None and self.negative_slope == 0 and self.threshold == 0
+
+    def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
+        return relu_step(x_shape) if self._is_plain else None
 
     def call(self, x: Array, training: bool = False) -> Array:
         if self._is_plain:
@@ -199,6 +210,13 @@ class Softmax(Layer):
     @property
     def final_activation(self) -> str | None:
         return "softmax" if self.axis in (-1, [-1]) else None
+
+    def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
+        return Step(x_shape) if self.final_activation else None
+
+    @property
+    def inference_activation(self) -> Callable[[Array], Array] | None:
+        return ops.softmax
 
     def call(self, x: Array, training: bool = False) -> Array:
         if self._emit_logits and self.final_activation:

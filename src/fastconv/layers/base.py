@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _validation, initializers, regularizers
+from ..ops.inference import Step
 from .naming import auto_name
 
 Array = np.ndarray
@@ -187,6 +188,18 @@ class Layer:
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Shape:
         """Shape of the output for a shape of the input, batch axis included; None stands for unknown."""
         return self._check_shape(input_shape)
+
+    def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
+        """What the layer computes in inference for one sample of this shape, before its ``inference_activation``.
+
+        A model runs such steps as one compiled chain. None: the layer's own ``call`` is needed.
+        """
+        return None
+
+    @property
+    def inference_activation(self) -> Callable[[Array], Array] | None:
+        """A function of the whole batch that follows the ``inference_step``."""
+        return None
 
     @property
     def final_activation(self) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _shapes, _validation, ops
+from ..ops.inference import Step, conv2d_step
 from .base import Array, Shape, as_data_format, image_layout, join_image_shape, split_image_shape
 from .kernel_layer import KernelLayer, as_positive
 
@@ -214,6 +215,12 @@ class Conv2D(BaseConv2D):
         channels = self._known_channels(input_shape)
         _validation.check_group_channels(self.name, channels, self.groups, input_shape)
         self._add_kernel_and_bias((*self.kernel_size, channels // self.groups, self.filters), self.filters)
+
+    def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
+        if self.data_format != "channels_last":
+            return None
+        options = {name: value for name, value in self._options.items() if name != "data_format"}
+        return conv2d_step(x_shape, self.kernel, self.bias, relu=bool(self._fused_activation), **options)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         return self._window_output_shape(input_shape, self.filters)

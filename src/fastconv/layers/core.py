@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _validation, ops
+from ..ops.inference import Step, dense_step
 from .base import Array, Layer, Shape
 from .kernel_layer import KernelLayer, as_positive
 
@@ -227,6 +228,11 @@ class Dense(KernelLayer):
         if not self._needs_input_grad:
             return None
         return ops.dense_grad_input(grad_z, kernel, out=self._empty("grad_input", x.shape))
+
+    def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
+        if len(x_shape) != 1:
+            return None
+        return dense_step(x_shape[0], self.kernel, self.bias, relu=bool(self._fused_activation))
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         return (*self._check_shape(input_shape)[:-1], self.units)

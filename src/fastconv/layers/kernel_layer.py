@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,10 @@ class KernelLayer(Layer):
     @property
     def final_activation(self) -> str | None:
         return joined_activation(self.activation)
+
+    @property
+    def inference_activation(self) -> Callable[[Array], Array] | None:
+        return None if self._fused_activation or self.activation is activations.linear else self.activation
 
     @property
     def _fused_activation(self) -> str | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from .. import _validation, ops
+from ..ops.inference import Step, pool2d_step
 from .base import Array, Layer, Shape, as_data_format, image_layout, join_image_shape, split_image_shape
 from .convolution import as_layer_padding, window_output_size
 
@@ -13,6 +15,7 @@ class _Pooling2D(Layer):
     """Base of the pooling layers with a window."""
 
     _ndim = 4
+    _takes_maximum: bool
 
     def __init__(
         self,
@@ -34,6 +37,11 @@ class _Pooling2D(Layer):
             "padding": self.padding,
             "data_format": self.data_format,
         }
+
+    def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
+        if self.data_format != "channels_last":
+            return None
+        return pool2d_step(x_shape, self.pool_size, self.strides, self.padding, is_max=self._takes_maximum)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         shape = self._check_shape(input_shape)
@@ -88,6 +96,8 @@ class MaxPooling2D(_Pooling2D):
         array([[ 5.,  7.],
                [13., 15.]], dtype=float32)
     """
+
+    _takes_maximum = True
 
     def call(self, x: Array, training: bool = False) -> Array:
         out = self._empty("output", self.compute_output_shape(x.shape))
@@ -144,6 +154,8 @@ class AveragePooling2D(_Pooling2D):
                [10.5, 12.5]], dtype=float32)
     """
 
+    _takes_maximum = False
+
     def call(self, x: Array, training: bool = False) -> Array:
         out = self._empty("output", self.compute_output_shape(x.shape))
         y = ops.avg_pool2d(x, self.pool_size, out=out, **self._options)
@@ -167,6 +179,7 @@ class _GlobalPooling2D(Layer):
     """Base of the layers that make one number of each channel's whole image."""
 
     _ndim = 4
+    _takes_maximum: bool
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -180,6 +193,12 @@ class _GlobalPooling2D(Layer):
         if any(length == 0 for length in size):
             raise _validation.empty_output(self.name, shape, f"pool_size={size}", "The images must not be empty.")
         return join_image_shape(n, (1, 1), channels, self.data_format) if self.keepdims else (n, channels)
+
+    def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
+        if self.data_format != "channels_last":
+            return None
+        step = pool2d_step(x_shape, x_shape[:2], x_shape[:2], "valid", is_max=self._takes_maximum)
+        return step if self.keepdims else replace(step, y_shape=step.y_shape[2:])
 
     def _window(self, input_shape: tuple[int, ...]) -> Any:
         """The whole image as a window: (h, w)."""
@@ -217,6 +236,8 @@ class GlobalMaxPooling2D(_GlobalPooling2D):
         >>> GlobalMaxPooling2D()(np.arange(8, dtype="float32").reshape(1, 2, 2, 2))
         array([[6., 7.]], dtype=float32)
     """
+
+    _takes_maximum = True
 
     def call(self, x: Array, training: bool = False) -> Array:
         output_shape: Any = self.compute_output_shape(x.shape)
@@ -269,6 +290,8 @@ class GlobalAveragePooling2D(_GlobalPooling2D):
     References:
         Lin et al.: Network in network, arXiv:1312.4400, section 3.2.
     """
+
+    _takes_maximum = False
 
     def call(self, x: Array, training: bool = False) -> Array:
         output_shape: Any = self.compute_output_shape(x.shape)

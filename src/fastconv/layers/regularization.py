@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _random, _validation
+from ..ops.inference import Step
 from .base import Array, Layer
 
 
@@ -71,6 +72,9 @@ class Dropout(Layer):
         if noise is None:
             return grad_output
         return np.multiply(grad_output, noise, out=self._empty("grad_input", grad_output.shape))
+
+    def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
+        return Step(x_shape)
 
     def _noise(self, input_shape: tuple[int, ...]) -> Array:
         """The mask times 1 / (1 - rate): a uniform number u becomes (u >= rate) / (1 - rate).

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _validation
+from ..ops.inference import Step, pad_step
 from .base import Array, Layer, Shape, as_data_format, image_layout, join_image_shape, split_image_shape
 
 
@@ -49,6 +50,9 @@ class Flatten(Layer):
         grad_output, moved_shape = self._recall(grad_output)
         grad = grad_output.reshape(moved_shape)
         return np.moveaxis(grad, -1, 1) if self._moves(grad.ndim) else grad
+
+    def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
+        return None if self._moves(len(x_shape) + 1) else Step((math.prod(x_shape),))
 
     def _moves(self, ndim: int) -> bool:
         return self.data_format == "channels_first" and ndim > 2
@@ -97,6 +101,9 @@ class Reshape(Layer):
     def backward(self, grad_output: Any) -> Array | None:
         grad_output, input_shape = self._recall(grad_output)
         return grad_output.reshape(input_shape)
+
+    def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
+        return Step(self.compute_output_shape((None, *x_shape))[1:])  # type: ignore[arg-type]
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         n, *sizes = self._check_shape(input_shape)
@@ -159,6 +166,9 @@ class ZeroPadding2D(Layer):
     def backward(self, grad_output: Any) -> Array | None:
         grad_output, input_shape = self._recall(grad_output)
         return grad_output[self._interior(input_shape)]
+
+    def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
+        return pad_step(x_shape, self.padding) if self.data_format == "channels_last" else None
 
     def _interior(self, input_shape: tuple[int, ...]) -> tuple[slice, ...]:
         """Where the input lies in the output."""

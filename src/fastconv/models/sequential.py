@@ -296,8 +296,6 @@ class Sequential(LayerStack):
         size = self._batch_size(where, batch_size)
         several, mode = training.as_callbacks(where, callbacks), training.progress_mode(where, verbose)
         x = self._as_input(where, x)
-        self.compute_output_shape(x.shape)
-        self._build_for(x.shape)
         if verbose == "auto" and not ProgressBar().on_terminal:
             mode = 0
         listeners = self._listeners(several, mode, len(x), size)
@@ -319,7 +317,7 @@ class Sequential(LayerStack):
         self._require_compiled(where)
         data = training.prepare(self, where, x, y, sample_weight, class_weight)
         guard = InterruptGuard()
-        with guard.installed(), training.Pass(self, guard, training=True, join=True) as run:
+        with guard.installed(), training.Pass(self, guard) as run:
             value, output = training.train_step(self, run, guard, *data)
             figures = training.Figures(self, data)
             figures.add(value, data.y, output, run.on_logits, data.weight)
@@ -330,12 +328,12 @@ class Sequential(LayerStack):
         where = "Sequential.test_on_batch"
         self._require_compiled(where)
         data = training.prepare(self, where, x, y, sample_weight)
-        guard = InterruptGuard()
-        with guard.installed(), training.Pass(self, guard, join=True) as run:
-            output = run.forward(data.x)
-            value, _ = self.loss.compute(data.y, output, data.weight, on_logits=run.on_logits)
-            figures = training.Figures(self, data)
-            figures.add(value + run.penalty(), data.y, output, run.on_logits, data.weight)
+        inference = self._inference(data.x.shape[1:], training.joins_loss(self))
+        output = inference(data.x)
+        value, _ = self.loss.compute(data.y, output, data.weight, on_logits=inference.on_logits)
+        figures = training.Figures(self, data)
+        value += training.penalty(training.regularized(self.layers))
+        figures.add(value, data.y, output, inference.on_logits, data.weight)
         return figures.logs() if return_dict else _loss_or_list(figures.logs())
 
     def predict_on_batch(self, x: Any) -> Array:

@@ -11,10 +11,14 @@ from .. import _validation
 from ..layers import InputLayer
 from ..layers.base import Layer
 from ..layers.naming import auto_name
+from .inference import Inference
 from .interrupts import InterruptGuard
 
 Array = np.ndarray
 Shape = tuple[int | None, ...]
+
+# Shapes of samples for which a model keeps its inference plans: a model of images of any size may see many.
+INFERENCE_SHAPES = 8
 
 
 class LayerStack:
@@ -30,6 +34,7 @@ class LayerStack:
         self._input: InputLayer | None = None
         self._layers: list[Layer] = []
         self._built_with: Shape | None = None
+        self._inferences: dict[tuple[tuple[int, ...], bool], Inference] = {}
         for layer in layers or ():
             self.add(layer)
 
@@ -206,12 +211,27 @@ class LayerStack:
     def __call__(self, x: Any, training: bool = False) -> Array:
         """The output for a batch; with ``training=True`` dropout and its kin are active and ``backward`` may follow."""
         x = self._as_input(f"Sequential '{self.name}'", x)
+        if not training:
+            return self._inference(x.shape[1:])(x)
         if not self.built:
-            self._stack_shape(self._layers, x.shape)
+            self.compute_output_shape(x.shape)
             self._build_for(x.shape)
         for layer in self._layers:
-            x = layer(x, training=training)
+            x = layer(x, training=True)
         return x
+
+    def _inference(self, x_shape: tuple[int, ...], logits: bool = False) -> Inference:
+        """What computes the outputs for samples of this shape; kept, since the next batch will be of the same shape."""
+        found = self._inferences.get((x_shape, logits))
+        if found is None or not found.fits(self._layers):
+            if not self.built:
+                self.compute_output_shape((None, *x_shape))
+                self._build_for((None, *x_shape))
+            found = Inference(self._layers, x_shape, logits)
+            # A new dictionary: another thread may be reading the old one.
+            recent = [*self._inferences.items()][1 - INFERENCE_SHAPES :]
+            self._inferences = {**dict(recent), (x_shape, logits): found}
+        return found
 
     def backward(self, grad_output: Any) -> Array | None:
         """Gradient in the input from that in the output of the last training call; fills every ``layer.grads``."""

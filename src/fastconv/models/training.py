@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 
+# Samples of a batch of ``predict`` that no callback sees.
+PREDICT_BATCH = 1024
+
 
 class Data(NamedTuple):
     """Checked arrays of one data set: images in the model's type, targets as the loss takes them, weights or None."""
@@ -120,33 +123,34 @@ def batches(data: Data, size: int, order: Array | None = None) -> Iterator[tuple
         yield start, batch, data.y[rows], None if data.weight is None else data.weight[rows]
 
 
-class Pass:
-    """The model's layers made ready for many batches; within ``with``, their buffers are reused.
+def joins_loss(model: Sequential) -> bool:
+    """Whether the last layer ends in the activation that the loss computes together with itself, from logits: softmax
+    and crossentropy, or sigmoid and binary crossentropy.
+    """
+    last = model.layers[-1].final_activation
+    return last is not None and last == model.loss.joins
 
-    Softmax and crossentropy, or sigmoid and binary crossentropy, are joined here: where the last layer ends in the
-    activation that the loss joins, that layer gives logits (``_emit_logits``), and ``on_logits`` says so to whoever
-    computes the loss.
+
+class Pass:
+    """The model's layers made ready for many training steps; within ``with``, their buffers are reused.
+
+    Where the loss can be joined with the last layer's activation, that layer gives logits (``_emit_logits``), and
+    ``on_logits`` says so to whoever computes the loss.
 
     Args:
         model: A built model.
-        training: Whether ``backward`` will be called.
-        join: Whether to leave a final softmax or sigmoid to the loss.
         guard: Keeps Ctrl-C away while the layers' switches are set and set back.
     """
 
-    def __init__(self, model: Sequential, guard: InterruptGuard, *, training: bool = False, join: bool = False) -> None:
+    def __init__(self, model: Sequential, guard: InterruptGuard) -> None:
         self._guard = guard
         self.layers: list[Layer] = model.layers
-        self.training = training
-        last = self.layers[-1]
-        self.on_logits = join and last.final_activation is not None and last.final_activation == model.loss.joins
+        self.on_logits = joins_loss(model)
         learning = [i for i, layer in enumerate(self.layers) if layer.trainable_weights]
         self.first = learning[0] if learning else len(self.layers)
         self._learning = [self.layers[i] for i in learning]
         self.variables: list[Array] = [weight for layer in self._learning for weight in layer.trainable_weights]
-        self._regularized = [
-            layer for layer in self._learning if any(weight.regularizer is not None for weight in layer._trainable())
-        ]
+        self.regularized = regularized(self.layers)
         self._before: list[tuple[bool, bool, bool]] = []
 
     def __enter__(self) -> Pass:
@@ -155,11 +159,10 @@ class Pass:
             with self._guard:
                 if self.on_logits:
                     self.layers[-1]._emit_logits = True
-                # Inference leaves the layers as they are: several threads may predict with one model.
-                for i, layer in enumerate(self.layers if self.training else ()):
+                for i, layer in enumerate(self.layers):
                     layer._reuse_buffers = True
                     layer._needs_input_grad = i != self.first
-                for layer, behind in pairwise(self.layers if self.training else ()):
+                for layer, behind in pairwise(self.layers):
                     if type(behind) is MaxPooling2D and getattr(layer, "_fused_activation", None) == "relu":
                         layer._relu_grad_behind = behind._relu_grad_before = True
         except BaseException:  # Ctrl-C, delivered at the end of the guarded block.
@@ -175,8 +178,6 @@ class Pass:
         if self.on_logits:
             self.layers[-1]._emit_logits = self._before[-1][2]
         for layer, (reuse, needs, _) in zip(self.layers, self._before, strict=True):
-            if not self.training:
-                continue
             layer._reuse_buffers, layer._needs_input_grad = reuse, needs
             layer._relu_grad_behind = layer._relu_grad_before = False
             if not reuse:
@@ -185,7 +186,7 @@ class Pass:
     def forward(self, x: Array) -> Array:
         """The output of all layers for a batch; it lives until the next batch."""
         for layer in self.layers:
-            x = layer(x, training=self.training)
+            x = layer(x, training=True)
         return x
 
     def backward(self, grad: Array) -> list[Array]:
@@ -194,9 +195,15 @@ class Pass:
             grad = layer.backward(grad)  # type: ignore[assignment]
         return [grad for layer in self._learning for grad in layer.grads]
 
-    def penalty(self) -> float:
-        """The regularisers' part of the loss."""
-        return sum(layer.regularization_loss() for layer in self._regularized)
+
+def regularized(layers: list[Layer]) -> list[Layer]:
+    """The layers that have a regulariser on a weight that learns."""
+    return [layer for layer in layers if any(weight.regularizer is not None for weight in layer._trainable())]
+
+
+def penalty(layers: list[Layer]) -> float:
+    """The regularisers' part of the loss."""
+    return sum(layer.regularization_loss() for layer in layers)
 
 
 class Figures:
@@ -251,8 +258,8 @@ def train_step(model: Sequential, run: Pass, guard: InterruptGuard, x: Array, y:
     """One step on one batch: forward, loss, back, update. Gives (loss, output)."""
     output = run.forward(x)
     value, grad = model.loss.compute(y, output, weight, on_logits=run.on_logits)
-    if run._regularized:
-        value += run.penalty()
+    if run.regularized:
+        value += penalty(run.regularized)
     if run.variables:
         grads = run.backward(grad)
         with guard:
@@ -285,15 +292,16 @@ def evaluate(
     figures.reset()
     callbacks.call("on_test_begin", None)
     begin, end = callbacks.wants("on_test_batch_begin"), callbacks.wants("on_test_batch_end")
-    with Pass(model, guard, join=True) as run:
-        for index, (_, x, y, weight) in enumerate(batches(data, batch_size)):
-            if begin:
-                callbacks.call("on_test_batch_begin", index, None)
-            output = run.forward(x)
-            value, _ = model.loss.compute(y, output, weight, on_logits=run.on_logits)
-            figures.add(value + run.penalty(), y, output, run.on_logits, weight)
-            if end:
-                callbacks.call("on_test_batch_end", index, figures.logs())
+    inference = model._inference(data.x.shape[1:], joins_loss(model))
+    with_penalty = regularized(model.layers)
+    for index, (_, x, y, weight) in enumerate(batches(data, batch_size)):
+        if begin:
+            callbacks.call("on_test_batch_begin", index, None)
+        output = inference(x)
+        value, _ = model.loss.compute(y, output, weight, on_logits=inference.on_logits)
+        figures.add(value + penalty(with_penalty), y, output, inference.on_logits, weight)
+        if end:
+            callbacks.call("on_test_batch_end", index, figures.logs())
     logs = figures.logs()
     callbacks.call("on_test_end", logs)
     return logs
@@ -303,18 +311,20 @@ def predict(model: Sequential, x: Array, batch_size: int, callbacks: CallbackLis
     """The model's output for every sample, computed in batches, gathered in one array."""
     callbacks.call("on_predict_begin", None)
     begin, end = callbacks.wants("on_predict_batch_begin"), callbacks.wants("on_predict_batch_end")
-    shape: Any = model.compute_output_shape(x.shape)
-    result = np.empty(shape, model.layers[-1].dtype)
-    guard = InterruptGuard()
-    with guard.installed(), Pass(model, guard) as run:
-        for index, start in enumerate(range(0, len(x), batch_size)):
-            if begin:
-                callbacks.call("on_predict_batch_begin", index, None)
-            result[start : start + batch_size] = run.forward(x[start : start + batch_size])
-            if end:
-                callbacks.call("on_predict_batch_end", index, None)
+    inference = model._inference(x.shape[1:])
+    if inference.independent and not begin and not end:
+        # Nobody sees the batches: larger ones are quicker, and still short enough for Ctrl-C.
+        batch_size = max(batch_size, PREDICT_BATCH)
+    starts = range(0, len(x), batch_size) or (0,)
+    results = []
+    for index, start in enumerate(starts):
+        if begin:
+            callbacks.call("on_predict_batch_begin", index, None)
+        results.append(inference(x[start : start + batch_size]))
+        if end:
+            callbacks.call("on_predict_batch_end", index, None)
     callbacks.call("on_predict_end", None)
-    return result
+    return results[0] if len(results) == 1 and inference.fresh else np.concatenate(results)
 
 
 def fit(
@@ -341,7 +351,7 @@ def fit(
     model.stop_training = False
     logs: dict[str, float] = {}
     try:
-        with guard.installed(), Pass(model, guard, training=True, join=True) as run:
+        with guard.installed(), Pass(model, guard) as run:
             model.optimizer.build(run.variables)
             listeners.call("on_train_begin", None)
             for epoch in range(initial_epoch, epochs):

@@ -76,10 +76,11 @@ def softmax(x: ArrayLike, axis: int = -1) -> Array:
         array([0., 1.])
     """
     x = _along("softmax", as_array("softmax", "x", x), axis)
-    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-        y = np.exp(x - x.max(axis=axis, keepdims=True, initial=-np.inf))
-        y /= y.sum(axis=axis, keepdims=True)
-    return y
+    rows = contiguous(x if axis in (-1, x.ndim - 1) else np.moveaxis(x, axis, -1))
+    y = np.empty(rows.shape, rows.dtype)
+    n = rows.shape[-1]
+    _elementwise.softmax(rows, y, rows.size // max(n, 1), n, rows.itemsize)
+    return y if axis in (-1, x.ndim - 1) else np.ascontiguousarray(np.moveaxis(y, -1, axis))
 
 
 def softmax_grad(grad_output: ArrayLike, y: ArrayLike, axis: int = -1) -> Array:

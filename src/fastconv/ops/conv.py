@@ -275,7 +275,7 @@ def _problem(where: str, x: Array, kernel: Array, *options: Any) -> ConvProblem:
 
 
 @lru_cache(maxsize=512)
-def _forward_plan(p: ConvProblem, itemsize: int, isa: str) -> ConvPlan:
+def forward_plan(p: ConvProblem, itemsize: int, isa: str) -> ConvPlan:
     inputs = p.ic // p.groups
     (top, _), (left, _) = p.pads
     return ConvPlan(
@@ -380,7 +380,7 @@ def _grad_kernel_fold(p: ConvProblem, lanes: int) -> int:
 def _forward_direct(
     p: ConvProblem, x: Array, kernel: Array, bias: Array | None, y: Array, activation: int | None
 ) -> None:
-    _forward_plan(p, x.itemsize, _runtime.get_isa())(x, kernel, bias, y, activation or 0)
+    forward_plan(p, x.itemsize, _runtime.get_isa())(x, kernel, bias, y, activation or 0)
 
 
 def run_grad_input_plans(

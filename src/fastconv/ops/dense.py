@@ -62,7 +62,7 @@ def dense(
         bias = contiguous(bias)
     fused = kernel_activation("dense", activation)
     y = Result("dense", (*x.shape[:-1], units), x.dtype, out, inputs=(x, kernel, bias))
-    plan = _product_plan(prod(x.shape[:-1]), inputs, units, False, x.itemsize, _runtime.get_isa())
+    plan = product_plan(prod(x.shape[:-1]), inputs, units, False, x.itemsize, _runtime.get_isa())
     plan(contiguous(x), contiguous(kernel), bias, y.array, fused or 0)
     if fused is None:
         y.array[...] = apply_activation(activation, y.array)
@@ -83,11 +83,11 @@ def dense_grad_input(grad_output: ArrayLike, kernel: ArrayLike, *, out: Array | 
     if _runtime.vector_lanes(kernel.itemsize) // 2 <= rows <= SWAPPED_ROWS and kernel.size >= SWAPPED_SIZE:
         # kernel @ grad_output.T packs the small grad_output instead of the large kernel.
         swapped = np.empty((inputs, rows), kernel.dtype)
-        plan = _product_plan(inputs, units, rows, True, kernel.itemsize, isa)
+        plan = product_plan(inputs, units, rows, True, kernel.itemsize, isa)
         plan(contiguous(kernel), contiguous(grad_output), None, swapped, 0)
         gx.array.reshape(rows, inputs)[...] = swapped.T
     else:
-        plan = _product_plan(rows, units, inputs, True, kernel.itemsize, isa)
+        plan = product_plan(rows, units, inputs, True, kernel.itemsize, isa)
         plan(contiguous(grad_output), contiguous(kernel), None, gx.array, 0)
     return gx.finish()
 
@@ -118,7 +118,7 @@ def bias_grad(grad_output: ArrayLike, *, out: Array | None = None) -> Array:
 
 
 @lru_cache(maxsize=256)
-def _product_plan(rows: int, inputs: int, units: int, transposed: bool, itemsize: int, isa: str) -> ConvPlan:
+def product_plan(rows: int, inputs: int, units: int, transposed: bool, itemsize: int, isa: str) -> ConvPlan:
     """A 1x1 convolution of `rows` one-pixel images; transposed: the kernel is stored (units, inputs)."""
     return ConvPlan(
         itemsize=itemsize,

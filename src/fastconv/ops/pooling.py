@@ -293,11 +293,11 @@ def _problem(
 ) -> PoolProblem:
     window = as_pair(where, "pool_size", pool_size)
     steps = window if strides is None else as_pair(where, "strides", strides)
-    return _pool_problem(where, to_nhwc(shape, data_format), window, steps, as_padding(where, padding))
+    return pool_problem(where, to_nhwc(shape, data_format), window, steps, as_padding(where, padding))
 
 
 @lru_cache(maxsize=512)
-def _pool_problem(
+def pool_problem(
     where: str, shape: tuple[int, ...], window: _shapes.Pair, steps: _shapes.Pair, padding: str | _shapes.Pads
 ) -> PoolProblem:
     n, ih, iw, c = shape

@@ -22,6 +22,19 @@ static void FN(relu_grad)(void *gx_, const void *grad_, const void *y_, ptrdiff_
     for (; i < count; i++) gx[i] = y[i] == 0 ? 0 : grad[i];
 }
 
+/* Each of `rows` rows of n: y = exp(x - max) / sum of these. A NaN or +inf anywhere in a row makes the row NaN.
+ * y may be x. The C library's exp: rows are short (classes), and one pass over them beats NumPy's five. */
+static void FN(softmax)(void *y_, const void *x_, ptrdiff_t rows, ptrdiff_t n) {
+    FC_REAL *y = (FC_REAL *)y_;
+    const FC_REAL *x = (const FC_REAL *)x_;
+    for (; rows > 0; rows--, x += n, y += n) {
+        FC_REAL most = -INFINITY, sum = 0;
+        for (ptrdiff_t i = 0; i < n; i++) most = x[i] > most ? x[i] : most;
+        for (ptrdiff_t i = 0; i < n; i++) sum += y[i] = FC_EXP(x[i] - most);
+        for (ptrdiff_t i = 0; i < n; i++) y[i] /= sum;
+    }
+}
+
 /* Keras's SGD. Without momentum: w -= rate*g. With: velocity = momentum*velocity - rate*g; w += velocity, or for
  * Nesterov w += momentum*velocity - rate*g. */
 static void FN(sgd)(void *w_, const void *g_, void *velocity_, ptrdiff_t count, double rate_, double momentum_,

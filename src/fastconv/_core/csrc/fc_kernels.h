@@ -131,6 +131,7 @@ typedef struct fc_kernels {
                           ptrdiff_t c_first, ptrdiff_t c_count);
     void (*relu)(void *y, const void *x, ptrdiff_t count);
     void (*relu_grad)(void *gx, const void *grad, const void *y, ptrdiff_t count);
+    void (*softmax)(void *y, const void *x, ptrdiff_t rows, ptrdiff_t n);
 
     ptrdiff_t filter_mr, filter_nv;            /* tallest and widest tile */
     void (*filter[FC_FILTER_NV_MAX])(const fc_filter *);

@@ -30,6 +30,7 @@ enum { FC_BROADCAST, FC_WHOLE, FC_PART };
 #define FC_INT int32_t
 #define FC_SUFFIX f32
 #define FC_SQRT sqrtf
+#define FC_EXP expf
 #ifdef FC_MASKS
 #define FC_MASK_STORE(p, mask, v) _mm512_mask_storeu_ps(p, (__mmask16)(mask), (__m512)(v))
 #define FC_MASK_LOAD(mask, p) (vec) _mm512_maskz_loadu_ps((__mmask16)(mask), p)
@@ -39,6 +40,7 @@ enum { FC_BROADCAST, FC_WHOLE, FC_PART };
 #undef FC_INT
 #undef FC_SUFFIX
 #undef FC_SQRT
+#undef FC_EXP
 #undef FC_MASK_STORE
 #undef FC_MASK_LOAD
 
@@ -46,6 +48,7 @@ enum { FC_BROADCAST, FC_WHOLE, FC_PART };
 #define FC_INT int64_t
 #define FC_SUFFIX f64
 #define FC_SQRT sqrt
+#define FC_EXP exp
 #ifdef FC_MASKS
 #define FC_MASK_STORE(p, mask, v) _mm512_mask_storeu_pd(p, (__mmask8)(mask), (__m512d)(v))
 #define FC_MASK_LOAD(mask, p) (vec) _mm512_maskz_loadu_pd((__mmask8)(mask), p)

@@ -1,4 +1,5 @@
-/* All micro-kernels for one element type (FC_REAL, FC_INT, FC_SUFFIX, FC_SQRT), and their entry for the table. */
+/* All micro-kernels for one element type (FC_REAL, FC_INT, FC_SUFFIX, FC_SQRT, FC_EXP), and their entry for the
+ * table. */
 
 #include "vec-inl.h"
 #include "tile-inl.h"
@@ -11,7 +12,7 @@ static const fc_kernels FN(kernels) = {
     FC_STRING(FC_ISA), sizeof(FC_REAL), FC_VECTOR_BYTES / sizeof(FC_REAL), FC_TILES, FN(channelwise),
     FN(pack), FN(finite), FN(sum_rows),
     FN(max_pool_row), FN(avg_pool_row), FN(avg_pool_grad_row), FN(max_pool_grad),
-    FN(relu), FN(relu_grad), FC_FILTERS, FN(gather), FN(sgd), FN(adam), FN(rmsprop), FN(peak),
+    FN(relu), FN(relu_grad), FN(softmax), FC_FILTERS, FN(gather), FN(sgd), FN(adam), FN(rmsprop), FN(peak),
 };
 
 #undef vec

@@ -1,0 +1,180 @@
+"""A chain of inference steps over a batch, a few images at a time.
+
+Each thread takes some images through all steps before the next ones: what lies between two steps never leaves its
+cache, and no thread waits for another between steps. An image's results do not depend on who its neighbours are, so
+neither the size of a chunk nor the number of threads changes a bit.
+"""
+
+from cython.parallel cimport prange, threadid
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memset
+
+from ._conv_direct cimport conv, conv_pack, conv_run, ConvPlan
+from ._pooling cimport make_columns, make_pool, pool, pool_run, pool_work
+from ._runtime cimport active_kernels, address, allocate, ceil_div, team_size
+from .kernels cimport fc_kernels
+
+cdef enum:
+    CONV
+    MAX_POOL
+    AVG_POOL
+    RELU
+    SOFTMAX
+    PAD
+    LINE = 64                        # bytes of a cache line: no two threads' buffers share one
+
+cdef struct step:
+    int kind
+    Py_ssize_t y_size                # elements of one image's output
+    Py_ssize_t packed                # where its packed weights start, in elements
+    const fc_kernels *k
+    conv conv
+    pool pool
+    # Of padding: rows of an image, elements of a row, of a padded row, and where the first one goes.
+    Py_ssize_t rows, row, padded_row, first
+
+cdef struct run:
+    # One call.
+    Py_ssize_t itemsize, n, chunk, n_steps, x_size
+    const char *x
+    char *y
+    step *steps
+    char *buffers                    # two of `buffer` bytes for each thread
+    Py_ssize_t buffer
+
+
+cdef class Program:
+    """Steps from an image's x_size elements to the last step's y_size, for up to `chunk` images at a time.
+
+    The weights are the callers' live arrays: every call reads them anew, and packs what its tiles cannot read in place.
+    """
+
+    cdef const fc_kernels *k
+    cdef step *steps
+    cdef Py_ssize_t n_steps, chunk, x_size, widest, packed
+    cdef bint one_by_one
+    cdef double work                 # multiply-adds of a chunk
+    cdef list _kept
+
+    def __cinit__(self, int itemsize, Py_ssize_t chunk, Py_ssize_t x_size, bint one_by_one):
+        # one_by_one: chunks follow each other and the threads share each one's work; for images too large for a cache
+        self.k = active_kernels(itemsize)
+        self.chunk, self.x_size, self.one_by_one = chunk, x_size, one_by_one
+        self._kept = []
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        for i in range(self.n_steps):
+            if self.steps[i].kind in (MAX_POOL, AVG_POOL):
+                free(<void *> self.steps[i].pool.col_first)
+        free(self.steps)
+
+    cdef step *_add(self, int kind, Py_ssize_t y_size, double work) except NULL:
+        cdef step *grown = <step *> realloc(self.steps, (self.n_steps + 1) * sizeof(step))
+        if grown == NULL:
+            raise MemoryError("fastconv: no memory for an inference step.")
+        self.steps = grown
+        grown += self.n_steps
+        self.n_steps += 1
+        grown.kind, grown.y_size, grown.packed, grown.k = kind, y_size, self.packed, self.k
+        self.widest = max(self.widest, y_size)
+        self.work += work
+        return grown
+
+    def add_conv(self, ConvPlan plan not None, kernel, bias, int activation, Py_ssize_t y_size):
+        """A convolution or a dense product; the plan is for `chunk` images."""
+        cdef conv bound = plan.bound(kernel, bias, activation)
+        cdef step *s = self._add(CONV, y_size, plan.work)
+        s.conv = bound
+        self._kept.append((plan, kernel, bias))
+        # To a whole cache line, where the next step's weights start.
+        self.packed += ceil_div(plan.packed_size(), LINE) * LINE
+
+    def add_pool(self, bint is_max, Py_ssize_t y_size, *, tuple image, tuple grid, tuple window, tuple strides,
+                 tuple origin):
+        cdef pool p = make_pool(self.k.itemsize, image, grid, window, strides, origin, 0)
+        cdef Py_ssize_t *columns = make_columns(&p)
+        cdef step *s
+        try:
+            s = self._add(MAX_POOL if is_max else AVG_POOL, y_size, pool_work(&p))
+        except MemoryError:
+            free(columns)
+            raise
+        s.pool = p
+
+    def add_relu(self, Py_ssize_t size):
+        self._add(RELU, size, <double> size * self.chunk)
+
+    def add_softmax(self, Py_ssize_t size):
+        """Over all of an image's elements."""
+        self._add(SOFTMAX, size, <double> size * self.chunk)
+
+    def add_pad(self, tuple image, tuple pads):
+        """Zeros around images (h, w, c); pads: ((top, bottom), (left, right))."""
+        cdef step *s
+        (top, bottom), (left, right) = pads
+        h, w, c = image
+        s = self._add(PAD, (top + h + bottom) * (left + w + right) * c, 0)
+        s.rows, s.row, s.padded_row, s.first = h, w * c, (left + w + right) * c, (top * (left + w + right) + left) * c
+
+    def __call__(self, x, out, Py_ssize_t n):
+        """x (n, ...) -> out (n, ...), both C-contiguous and of the program's type; n may be any."""
+        cdef run r
+        cdef Py_ssize_t chunks = ceil_div(n, self.chunk), index
+        cdef int team = team_size(self.work / self.chunk * n)
+        cdef int outer = 1 if self.one_by_one else <int> min(<Py_ssize_t> team, max(chunks, 1))
+        cdef int inner = team if outer == 1 else 1
+        r.itemsize, r.n, r.chunk, r.n_steps = self.k.itemsize, n, self.chunk, self.n_steps
+        r.x_size, r.x, r.y = self.x_size, <const char *> address(x, False), <char *> address(out, True)
+        r.buffer = ceil_div(self.widest * self.chunk, LINE) * LINE * r.itemsize
+        # This call's own copy of the steps, which point to its packed weights: several threads may run one program.
+        cdef Py_ssize_t table = ceil_div(self.n_steps * sizeof(step), LINE) * LINE, packed = self.packed * r.itemsize
+        cdef char *memory = allocate(table + packed + 2 * outer * r.buffer + LINE, 1)
+        cdef char *aligned = memory + (LINE - <Py_ssize_t> memory % LINE) % LINE
+        r.steps = <step *> aligned
+        r.buffers = aligned + table + packed
+        memcpy(r.steps, self.steps, self.n_steps * sizeof(step))
+        with nogil:
+            for index in range(self.n_steps):
+                if r.steps[index].kind == CONV:
+                    conv_pack(&r.steps[index].conv, aligned + table + r.steps[index].packed * r.itemsize, inner)
+            if outer == 1:
+                for index in range(chunks):
+                    run_chunk(&r, index, 0, inner)
+            else:
+                for index in prange(chunks, schedule="static", num_threads=outer):
+                    run_chunk(&r, index, threadid(), 1)
+        free(memory)
+
+
+cdef void run_chunk(const run *r, Py_ssize_t index, int thread, int team) noexcept nogil:
+    """A chunk through all steps, to and fro between the thread's two buffers; the last step writes the result."""
+    cdef Py_ssize_t first = index * r.chunk, n = min(r.chunk, r.n - first), i
+    cdef const char *x = r.x + first * r.x_size * r.itemsize
+    cdef char *y
+    for i in range(r.n_steps):
+        y = r.buffers + (2 * thread + i % 2) * r.buffer
+        if i == r.n_steps - 1:
+            y = r.y + first * r.steps[i].y_size * r.itemsize
+        run_step(&r.steps[i], n, x, y, team)
+        x = y
+
+
+cdef void run_step(const step *s, Py_ssize_t n, const char *x, char *y, int team) noexcept nogil:
+    cdef pool p
+    cdef Py_ssize_t i, to
+    if s.kind == CONV:
+        conv_run(&s.conv, n, x, y, team)
+    elif s.kind == RELU:
+        s.k.relu(y, x, n * s.y_size)
+    elif s.kind == SOFTMAX:
+        s.k.softmax(y, x, n, s.y_size)
+    elif s.kind == PAD:
+        memset(y, 0, n * s.y_size * s.k.itemsize)
+        for i in range(n * s.rows):
+            to = i // s.rows * s.y_size + s.first + i % s.rows * s.padded_row
+            memcpy(y + to * s.k.itemsize, x + i * s.row * s.k.itemsize, s.row * s.k.itemsize)
+    else:
+        p = s.pool
+        p.n, p.x, p.y = n, <char *> x, y
+        pool_run(&p, s.kind == MAX_POOL, team)
