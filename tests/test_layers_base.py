@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -172,7 +173,7 @@ def test_reused_buffers_give_the_same_numbers_in_the_same_memory(kind: str) -> N
     plain = make(kind)
     _random.set_seed(4)
     reusing = make(kind)
-    reusing._reuse_buffers = True
+    reusing._reuse_buffers = threading.get_ident()
     places: list[set[int]] = []
     for step, size in enumerate((4, 4, 3, 4, 5)):
         x = np.random.default_rng(step).normal(size=(size, *LAYERS[kind][1][1:])).astype("float32")
@@ -363,7 +364,7 @@ def test_a_loss_may_take_over_the_final_activation(name: str, build: Callable[[s
     y = layer(x, training=True)
     upstream = np.random.default_rng(1).normal(size=y.shape).astype("float32")
     grad = layer.backward(upstream)
-    layer._emit_logits = True
+    layer._emit_logits = threading.get_ident()
     logits = layer(x, training=True)
     activation = activations.get(name)
     assert np.array_equal(activation(logits), y)

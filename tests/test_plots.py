@@ -160,7 +160,12 @@ def test_predictions_names_and_spare_panels(tmp_path):
     [
         (np.zeros((2, 8, 8)), [[0.5, 0.5]], None, r"images and probabilities must have the same length"),
         (np.zeros((1, 8, 8)), [[0.5, 0.5]], [0, 1], r"images and labels must have the same length"),
-        (np.zeros((1, 8, 8)), [[0.5, 0.5]], [2], r"labels must be class numbers from 0 and below 2, received 2 to 2"),
+        (
+            np.zeros((1, 8, 8)),
+            [[0.5, 0.5]],
+            [2],
+            r"labels must be class numbers, whole, from 0 and below 2; received 2 at index 0",
+        ),
         (np.zeros((1, 8, 8)), [[0.5, 0.5]], [0.5], r"labels must be class numbers"),
         (np.zeros((8, 8)), [[0.5, 0.5]], None, r"Add the first axis: images\[None\]"),
         (np.zeros((0, 8, 8)), np.zeros((0, 2)), None, r"n >= 1"),

@@ -30,7 +30,7 @@ def set_num_threads(n: int) -> None:
     count = as_index("set_num_threads", "n", n)
     if not 1 <= count <= MAX_THREADS:
         raise threads_error(count, MAX_THREADS)
-    _runtime.set_num_threads(count)
+    _runtime.set_num_threads(count, raises_openmp=True)
 
 
 def get_num_threads() -> int:

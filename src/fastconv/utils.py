@@ -32,10 +32,13 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     labels = _validation.as_numeric("to_categorical", "x", x)
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = labels[..., 0]
+    if num_classes is not None:
+        num_classes = _validation.as_index("to_categorical", "num_classes", num_classes)
+        _validation.as_number("to_categorical", "num_classes", num_classes, 0)
+    labels = _validation.as_class_numbers("to_categorical", "x", labels, num_classes)
     if num_classes is None:
         num_classes = int(labels.max()) + 1 if labels.size else 0
-    num_classes = _validation.as_index("to_categorical", "num_classes", num_classes)
-    labels = _validation.as_class_labels("to_categorical", labels, labels.shape, num_classes)
+    _validation.check_elements("to_categorical", labels.size * num_classes)
     categorical = np.zeros((labels.size, num_classes))
     categorical[np.arange(labels.size), labels.reshape(-1)] = 1
     return categorical.reshape(*labels.shape, num_classes)
@@ -64,11 +67,13 @@ def confusion_matrix(y_true: Any, y_pred: Any, num_classes: int | None = None) -
     widths = [np.shape(labels)[1] for labels in (y_true, y_pred) if np.ndim(labels) == 2 and np.shape(labels)[1] > 1]
     if num_classes is not None:
         num_classes = _validation.as_index(where, "num_classes", num_classes)
+        _validation.as_number(where, "num_classes", num_classes, 0)
     truth = _validation.as_labels(where, "y_true", y_true, num_classes)
     guess = _validation.as_labels(where, "y_pred", y_pred, num_classes)
     _validation.check_same_length(where, y_true=truth, y_pred=guess)
     if num_classes is None:
         num_classes = max(*widths, 0, *(int(labels.max(initial=-1)) + 1 for labels in (truth, guess)))
+    _validation.check_elements(where, num_classes**2)
     counts = np.zeros((num_classes, num_classes), dtype=np.int64)
     np.add.at(counts, (truth, guess), 1)
     return counts

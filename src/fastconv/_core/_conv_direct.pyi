@@ -7,6 +7,7 @@ class ConvPlan:
     def __init__(
         self,
         *,
+        isa: str,
         itemsize: int,
         image: tuple[int, int, int, int],
         grid: Pair,

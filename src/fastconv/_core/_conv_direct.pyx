@@ -18,7 +18,7 @@ from cython.parallel cimport prange
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from ._runtime cimport active_kernels, address, allocate, ceil_div, clip, keep, team_size
+from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, team_size
 from .kernels cimport FC_MR_MAX, fc_tile
 
 cdef enum:
@@ -41,14 +41,14 @@ cdef class ConvPlan:
     (row, column) start in the kernel array.
     """
 
-    def __cinit__(self, *, int itemsize, tuple image, tuple grid, tuple steps, tap_rows, tap_cols, tap_weights,
-                  Py_ssize_t groups, Py_ssize_t group_inputs, Py_ssize_t group_outputs, tuple weight_strides,
-                  tuple out_strides):
+    def __cinit__(self, *, str isa not None, int itemsize, tuple image, tuple grid, tuple steps, tap_rows, tap_cols,
+                  tap_weights, Py_ssize_t groups, Py_ssize_t group_inputs, Py_ssize_t group_outputs,
+                  tuple weight_strides, tuple out_strides):
         # image: (n, ih, iw, c); grid: (gh, gw); steps: input cells per grid row and column;
         # weight_strides: (input channel, output channel, group); out_strides: (first, image, row, column)
         cdef conv *p = &self.p
         self._kept = []
-        p.k = active_kernels(itemsize)
+        p.k = isa_kernels(isa, itemsize)
         p.n, ih, iw, c = image
         p.c = c
         p.gh, p.gw = grid

@@ -12,7 +12,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from ._runtime cimport active_kernels, address, allocate, ceil_div, clip, keep, team_size
+from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, team_size
 from .kernels cimport FC_MR_MAX, fc_kernels, fc_tile
 
 cdef enum:
@@ -66,13 +66,13 @@ cdef class GradKernelPlan:
     cdef list _kept
     cdef readonly double work
 
-    def __cinit__(self, *, int itemsize, tuple image, tuple grid, tuple steps, tap_rows, tap_cols,
+    def __cinit__(self, *, str isa not None, int itemsize, tuple image, tuple grid, tuple steps, tap_rows, tap_cols,
                   Py_ssize_t groups, Py_ssize_t group_inputs, Py_ssize_t group_outputs):
         # image: (n, ih, iw, c); grid: (oh, ow); steps: strides; taps as in ConvPlan
         cdef grad *p = &self.p
         cdef Py_ssize_t row, col, i
         self._kept = []
-        p.k = active_kernels(itemsize)
+        p.k = isa_kernels(isa, itemsize)
         p.n, p.ih, p.iw, p.c = image
         p.gh, p.gw = grid
         p.row_step, p.col_step = steps

@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 
 from ._conv_direct cimport conv, conv_pack, conv_run, ConvPlan
 from ._pooling cimport make_columns, make_pool, pool, pool_run, pool_work
-from ._runtime cimport active_kernels, address, allocate, ceil_div, team_size
+from ._runtime cimport address, allocate, ceil_div, isa_kernels, team_size
 from .kernels cimport fc_kernels
 
 cdef enum:
@@ -56,9 +56,9 @@ cdef class Program:
     cdef double work                 # multiply-adds of a chunk
     cdef list _kept
 
-    def __cinit__(self, int itemsize, Py_ssize_t chunk, Py_ssize_t x_size, bint one_by_one):
+    def __cinit__(self, str isa not None, int itemsize, Py_ssize_t chunk, Py_ssize_t x_size, bint one_by_one):
         # one_by_one: chunks follow each other and the threads share each one's work; for images too large for a cache
-        self.k = active_kernels(itemsize)
+        self.k = isa_kernels(isa, itemsize)
         self.chunk, self.x_size, self.one_by_one = chunk, x_size, one_by_one
         self._kept = []
 
@@ -100,7 +100,7 @@ cdef class Program:
         except MemoryError:
             free(columns)
             raise
-        s.pool = p
+        s.pool, s.pool.k = p, self.k
 
     def add_relu(self, Py_ssize_t size):
         self._add(RELU, size, <double> size * self.chunk)

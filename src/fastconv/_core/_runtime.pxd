@@ -1,6 +1,7 @@
 from .kernels cimport fc_kernels
 
 cdef const fc_kernels *active_kernels(int itemsize)
+cdef const fc_kernels *isa_kernels(str isa, int itemsize)
 cdef int team_size(double work) noexcept
 cdef void *address(object source, bint writable) except? NULL
 cdef char *allocate(Py_ssize_t count, Py_ssize_t itemsize) except NULL

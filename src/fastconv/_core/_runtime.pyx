@@ -9,17 +9,22 @@ from .kernels cimport FC_PEAK_FMAS, fc_compiler, fc_find_isa, fc_kernels
 
 cdef extern from *:
     """
+    /* OpenMP's setting in this thread (it is one for each) while nobody limits it; 0: as at the import. */
+    static _Thread_local int fc_unlimited;
     #ifdef _OPENMP
     #include <omp.h>
     #define FC_OPENMP _OPENMP
     static int fc_team_limit(void) { return omp_get_max_threads(); }
+    static void fc_set_team_limit(int count) { omp_set_num_threads(count); fc_unlimited = count; }
     #else
     #define FC_OPENMP 0
     static int fc_team_limit(void) { return 1; }
+    static void fc_set_team_limit(int count) { (void)count; }
     #endif
     """
-    int FC_OPENMP
+    int FC_OPENMP, fc_unlimited
     int fc_team_limit() noexcept nogil
+    void fc_set_team_limit(int) noexcept nogil
 
 # Best first; the import takes the first that the CPU can run.
 ISAS = ("avx512", "avx2", "neon", "baseline")
@@ -53,9 +58,15 @@ def get_isa():
     return isa_in_use
 
 
-def set_num_threads(int count):
+def set_num_threads(int count, bint raises_openmp=False):
+    """A later limit of threadpoolctl is seen by its difference from OpenMP's setting. Where more threads are asked for
+    than that, it is therefore raised along, in this thread, unless a limit is in force already.
+    """
     global threads
+    cdef int wanted = max(count, initial_limit), limit = fc_team_limit()
     threads = count
+    if raises_openmp and limit == (fc_unlimited or initial_limit) and limit != wanted:
+        fc_set_team_limit(wanted)
 
 
 def get_num_threads():
@@ -76,8 +87,8 @@ def after_fork_in_child():
     forked = True
 
 
-def vector_lanes(int itemsize):
-    return tables[itemsize == 8].lanes
+def vector_lanes(int itemsize, str isa not None):
+    return isa_kernels(isa, itemsize).lanes
 
 
 def measure_peak(int itemsize, Py_ssize_t rounds=1_000_000):
@@ -94,12 +105,19 @@ cdef const fc_kernels *active_kernels(int itemsize):
     return tables[itemsize == 8]
 
 
+cdef const fc_kernels *isa_kernels(str isa, int itemsize):
+    """The table of an instruction set by its name, for plans that are kept under that name: the one in force may
+    change in another thread at any time.
+    """
+    return fc_find_isa(isa.encode())[itemsize == 8]
+
+
 cdef int allowed_threads() noexcept:
     """The setting, or less: a limit set after the import (threadpoolctl, omp_set_num_threads) holds."""
     cdef int limit = fc_team_limit()
     if forked or FC_OPENMP == 0:
         return 1
-    return limit if limit != initial_limit and limit < threads else threads
+    return limit if limit != (fc_unlimited or initial_limit) and limit < threads else threads
 
 
 cdef int team_size(double work) noexcept:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
 
 from .._shapes import Pair
 from .models import as_numeric
-from .ops import as_array, as_index
+from .ops import MAX_SIZE, as_array, as_index, shown
 
 
 def invalid_argument(where: str, name: str, value: Any, expected: str) -> ValueError:
     """The error for a constructor argument outside its range."""
-    return ValueError(f"{where}: Invalid value for argument `{name}`: {expected}. Received: {name}={value!r}.")
+    return ValueError(f"{where}: Invalid value for argument `{name}`: {expected}. Received: {name}={shown(value)}.")
 
 
 def unknown_identifier(kind: str, identifier: Any, known: Iterable[str]) -> ValueError:
@@ -58,17 +58,21 @@ def as_seed(where: str, value: Any) -> int:
     except TypeError:
         seed = -1
     if seed < 0:
-        raise ValueError(f"{where}: Argument `seed` must be a non-negative integer or None. Received: seed={value!r}.")
+        raise ValueError(
+            f"{where}: Argument `seed` must be a non-negative integer or None. Received: seed={shown(value)}."
+        )
     return seed
 
 
 def as_shape(where: str, name: str, value: Any) -> tuple[int | None, ...]:
     """A shape: a sequence of non-negative ints and None."""
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise ValueError(f"{where}: {name} must be a tuple of ints and None, received {value!r}.")
+    if isinstance(value, (str, bytes, Mapping, Set)) or not isinstance(value, Iterable):
+        raise ValueError(f"{where}: {name} must be a tuple of ints and None, received {shown(value)}.")
     shape = tuple(None if size is None else as_index(where, name, size) for size in value)
-    if any(size is not None and size < 0 for size in shape):
-        raise ValueError(f"{where}: {name} must not hold negative sizes, received {value!r}.")
+    if any(size is not None and not 0 <= size <= MAX_SIZE for size in shape):
+        raise ValueError(
+            f"{where}: {name} must not hold negative sizes nor any beyond 64 bits, received {shown(value)}."
+        )
     return shape
 
 
@@ -76,7 +80,7 @@ def as_layer_name(value: Any) -> str:
     """A layer's name: a string that can be part of a path in a weights file."""
     if not isinstance(value, str) or "/" in value:
         raise ValueError(
-            f"Argument `name` must be a string and cannot contain character `/`. Received: name={value!r} "
+            f"Argument `name` must be a string and cannot contain character `/`. Received: name={shown(value)} "
             f"(of type {type(value).__name__})."
         )
     return value
@@ -90,7 +94,7 @@ def as_layer_dtype(where: str, value: Any) -> str:
     except TypeError:
         name = None
     if name not in ("float32", "float64"):
-        raise ValueError(f"{where}: dtype must be 'float32' or 'float64'. Received: dtype={value!r}.")
+        raise ValueError(f"{where}: dtype must be 'float32' or 'float64'. Received: dtype={shown(value)}.")
     return name
 
 
@@ -104,7 +108,7 @@ def refuse_unsupported(where: str, arguments: dict[str, Any], advice: str) -> No
     """Refuse arguments of Keras that fastconv does not have, unless they are None and so change nothing."""
     for name, value in arguments.items():
         if value is not None:
-            raise ValueError(f"{where}: `{name}` is not supported, received {name}={value!r}. {advice}")
+            raise ValueError(f"{where}: `{name}` is not supported, received {name}={shown(value)}. {advice}")
 
 
 def check_layer_ndim(
@@ -156,7 +160,7 @@ def empty_output(name: str, shape: tuple[int | None, ...], window: str, advice: 
 def not_an_array(name: str, value: Any) -> TypeError:
     """The error for a layer applied to a layer, as Keras's functional API does."""
     return TypeError(
-        f"Layer '{name}' takes arrays, received {value!r}. fastconv has no functional API: put the layers into "
+        f"Layer '{name}' takes arrays, received {shown(value)}. fastconv has no functional API: put the layers into "
         "fastconv.models.Sequential([...])."
     )
 
@@ -242,7 +246,7 @@ def check_strides_dilation(name: str, strides: Pair, dilation_rate: Pair) -> Non
 def as_target_shape(value: Any) -> tuple[int, ...]:
     """Reshape's target: ints from -1 up, one -1 at most."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise ValueError(f"Reshape: `target_shape` must be a tuple of ints, received {value!r}.")
+        raise ValueError(f"Reshape: `target_shape` must be a tuple of ints, received {shown(value)}.")
     shape = tuple(as_index("Reshape", "target_shape", size) for size in value)
     if min(shape, default=0) < -1:
         raise ValueError(
@@ -272,7 +276,9 @@ def as_numeric_dtype(where: str, value: Any) -> str:
     except TypeError:
         dtype = np.dtype(object)
     if dtype.kind not in "biuf":
-        raise ValueError(f"{where}: dtype must be a type of numbers, such as 'float32'. Received: dtype={value!r}.")
+        raise ValueError(
+            f"{where}: dtype must be a type of numbers, such as 'float32'. Received: dtype={shown(value)}."
+        )
     return dtype.name
 
 
@@ -307,7 +313,7 @@ def as_factor(
         bounds = "(-1.0, 1.0]" if open_low else "[-1.0, 1.0]"
         raise ValueError(
             f"{where}: The `{name}` argument should be a number (or a list of two numbers) in the range {bounds}. "
-            f"Received: {name}={value!r}."
+            f"Received: {name}={shown(value)}."
         )
     if is_pair:
         return (float(given[0]), float(given[1])), (float(min(given)), float(max(given)))

@@ -8,7 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .ops import as_array, import_array
+from .ops import MAX_SIZE, as_array, import_array, shown
+
+
+class ModelFileError(ValueError):
+    """A file that cannot be read as the model, or the weights, that it should hold."""
 
 
 class DataFileError(ValueError):
@@ -26,23 +30,33 @@ def missing_extra(what: str, package: str, extra: str) -> ImportError:
 
 def as_labels(where: str, name: str, value: Any, classes: int | None = None) -> np.ndarray:
     """Class numbers (n,) of integers; one-hot rows or probabilities (n, classes) become the number of their maximum."""
-    labels = np.asarray(value)
+    labels = as_numeric(where, name, value)
     if labels.ndim == 2 and labels.shape[1] > 1:
+        if labels.dtype.kind == "f" and np.isnan(labels).any():
+            raise ValueError(f"{where}: {name} holds NaN, so no class is the largest. Remove these rows.")
         labels = labels.argmax(axis=1)
     labels = labels.reshape(-1) if labels.ndim == 2 else labels
-    whole = labels.dtype.kind in "iu" or (labels.dtype.kind == "f" and bool(np.all(labels == np.floor(labels))))
-    if labels.ndim != 1 or not whole:
+    if labels.ndim != 1:
         raise ValueError(
             f"{where}: {name} must be class numbers (n,) or one row per class (n, classes), received "
-            f"{name}.shape={np.shape(value)} of {labels.dtype}."
+            f"{name}.shape={labels.shape} of {labels.dtype}."
         )
-    labels = labels.astype(np.int64)
-    if labels.size and (labels.min() < 0 or (classes is not None and labels.max() >= classes)):
+    return as_class_numbers(where, name, labels, classes)
+
+
+def as_class_numbers(where: str, name: str, labels: np.ndarray, classes: int | None = None) -> np.ndarray:
+    """Labels of any shape as int64: whole numbers from 0, below ``classes`` if that is known."""
+    right = (labels >= 0) & (labels < (MAX_SIZE if classes is None else classes))  # NaN is neither
+    if labels.dtype.kind == "f":
+        right &= labels == np.floor(labels)
+    if not right.all():
+        place = tuple(int(i) for i in np.argwhere(~right)[0])
         limit = "" if classes is None else f" and below {classes}"
         raise ValueError(
-            f"{where}: {name} must be class numbers from 0{limit}, received {labels.min()} to {labels.max()}."
+            f"{where}: {name} must be class numbers, whole, from 0{limit}; received {labels[place]} at index "
+            f"{place[0] if len(place) == 1 else place}. Mend the labels" + (", or num_classes." if classes else ".")
         )
-    return labels
+    return labels.astype(np.int64)
 
 
 def check_same_length(where: str, **arrays: np.ndarray) -> None:
@@ -56,13 +70,20 @@ def as_number(
     where: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
 ) -> float:
     """``value`` as a finite float within [low, high], or (low, high] with ``open_low``."""
-    if isinstance(value, (bool, np.bool_, str, bytes)) or not hasattr(value, "__float__"):
-        raise TypeError(f"{where}: {name} must be a number, received {value!r} of type {type(value).__name__}.")
-    number = float(value)
+    try:
+        if isinstance(value, (bool, np.bool_, str, bytes)) or not hasattr(value, "__float__"):
+            raise TypeError
+        number = float(value)
+    except OverflowError:  # an int beyond all floats
+        number = math.inf
+    except TypeError:  # an array, say: it has __float__, and refuses
+        raise TypeError(
+            f"{where}: {name} must be a number, received {shown(value)} of type {type(value).__name__}."
+        ) from None
     if not (low <= number <= high) or (open_low and number == low) or not math.isfinite(number):
         bounds = f"{'above' if open_low else 'at least'} {low:g}" if low > -math.inf else "finite"
-        bounds += f" and at most {high:g}" if high < math.inf else ""
-        raise ValueError(f"{where}: {name} must be {bounds}, received {value!r}.")
+        bounds += f" and at most {high:g}" if high < math.inf else " and finite" if low > -math.inf else ""
+        raise ValueError(f"{where}: {name} must be {bounds}, received {shown(value)}.")
     return number
 
 
@@ -79,6 +100,14 @@ def as_images(where: str, name: str, value: Any) -> np.ndarray:
     if value.ndim == 0:
         raise ValueError(f"{where}: {name} must have a batch axis, received a scalar.")
     return value
+
+
+def one_sample(where: str, shape: tuple[int, ...]) -> ValueError:
+    """The error for a single sample in the place of a batch."""
+    return ValueError(
+        f"{where}: x must be a batch (n, {', '.join(map(str, shape))}), received x.shape={shape}, which is one sample. "
+        "Add the batch axis: x[None]."
+    )
 
 
 def as_numeric(where: str, name: str, value: Any) -> np.ndarray:
@@ -170,7 +199,7 @@ def unknown_name(where: str, kind: str, value: Any, known: Iterable[str]) -> Val
 
 def wrong_type(where: str, name: str, value: Any, expected: str) -> TypeError:
     """The error for an argument of a type that is not understood."""
-    return TypeError(f"{where}: {name} must be {expected}, received {value!r} of type {type(value).__name__}.")
+    return TypeError(f"{where}: {name} must be {expected}, received {shown(value)} of type {type(value).__name__}.")
 
 
 def wrong_state(where: str, problem: str, remedy: str) -> ValueError:
@@ -191,14 +220,22 @@ def unsupported(where: str, what: str, remedy: str) -> NotImplementedError:
     return NotImplementedError(f"{where}: {what} is not available in this version of fastconv. {remedy}")
 
 
-def bad_file(path: Any, reason: str) -> ValueError:
+def bad_file(path: Any, reason: str) -> ModelFileError:
     """The error for a file that cannot be read as what it should be."""
-    return ValueError(f"Cannot load {str(path)!r}: {reason}")
+    return ModelFileError(f"Cannot load {str(path)!r}: {reason}")
 
 
 def training_failed(problem: str) -> RuntimeError:
     """The error for a training that cannot go on."""
     return RuntimeError(f"Training stopped: {problem}")
+
+
+def model_in_training(where: str) -> RuntimeError:
+    """The error for a second thread that wants to work on a model in training."""
+    return RuntimeError(
+        f"{where}: another thread is training this model. Wait for it, or give each thread a model of its own: "
+        "copy.deepcopy(model). predict may be called meanwhile."
+    )
 
 
 def no_model_shape(name: str, attribute: str) -> AttributeError:

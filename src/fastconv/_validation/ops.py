@@ -16,17 +16,26 @@ DATA_FORMATS = ("channels_last", "channels_first")
 MAX_SIZE = 2**63 - 1
 
 
+def shown(value: Any) -> str:
+    """``repr(value)``, no longer than a message can bear, whatever the object is."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<a {type(value).__name__} that cannot be shown>"
+    return text if len(text) <= 200 else f"{text[:150]} … {text[-30:]}"
+
+
 def as_index(where: str, name: str, value: Any) -> int:
     """``value`` as a Python int; bools, floats and strings are refused."""
     if type(value) is int:
         return value
     if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{where}: {name} must be an integer, received {value!r} of type bool.")
+        raise TypeError(f"{where}: {name} must be an integer, received {shown(value)} of type bool.")
     try:
         return operator.index(value)
     except TypeError:
         raise TypeError(
-            f"{where}: {name} must be an integer, received {value!r} of type {type(value).__name__}."
+            f"{where}: {name} must be an integer, received {shown(value)} of type {type(value).__name__}."
         ) from None
 
 
@@ -34,16 +43,21 @@ def as_pair(where: str, name: str, value: Any, minimum: int = 1) -> Pair:
     """An int or a pair (h, w) of ints, each at least ``minimum``, as a pair."""
     if type(value) is int and minimum <= value <= MAX_SIZE:
         return value, value
-    if isinstance(value, (tuple, list, np.ndarray)):
+    if _is_sequence(value):
         if len(value) != 2:
-            raise ValueError(f"{where}: {name} must be an int or a pair (h, w), received {value!r}.")
+            raise ValueError(f"{where}: {name} must be an int or a pair (h, w), received {shown(value)}.")
         pair = (as_index(where, name, value[0]), as_index(where, name, value[1]))
     else:
         single = as_index(where, name, value)
         pair = (single, single)
     if min(pair) < minimum or max(pair) > MAX_SIZE:
-        raise ValueError(f"{where}: {name} must be at least {minimum} and fit 64 bits, received {value!r}.")
+        raise ValueError(f"{where}: {name} must be at least {minimum} and fit 64 bits, received {shown(value)}.")
     return pair
+
+
+def _is_sequence(value: Any) -> bool:
+    """Whether ``value`` is a tuple, a list or an array with an axis."""
+    return isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def as_padding(where: str, value: Any) -> str | Pads:
@@ -53,9 +67,14 @@ def as_padding(where: str, value: Any) -> str | Pads:
             return value.lower()
         raise ValueError(
             f"{where}: padding must be 'valid', 'same', an int, a pair (ph, pw) or "
-            f"((top, bottom), (left, right)), received {value!r}."
+            f"((top, bottom), (left, right)), received {shown(value)}."
         )
-    if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], (tuple, list)):
+    if _is_sequence(value) and any(map(_is_sequence, value)):
+        if len(value) != 2 or not all(map(_is_sequence, value)):
+            raise ValueError(
+                f"{where}: padding must be an int, a pair (ph, pw) or ((top, bottom), (left, right)), received "
+                f"{shown(value)}."
+            )
         return as_pair(where, "padding", value[0], 0), as_pair(where, "padding", value[1], 0)
     vertical, horizontal = as_pair(where, "padding", value, 0)
     return (vertical, vertical), (horizontal, horizontal)
@@ -64,7 +83,7 @@ def as_padding(where: str, value: Any) -> str | Pads:
 def as_choice(where: str, name: str, value: Any, choices: tuple[Any, ...]) -> Any:
     """``value`` if it is one of ``choices``."""
     if value not in choices:
-        raise ValueError(f"{where}: {name} must be one of {', '.join(map(repr, choices))}, received {value!r}.")
+        raise ValueError(f"{where}: {name} must be one of {', '.join(map(repr, choices))}, received {shown(value)}.")
     return value
 
 
@@ -98,9 +117,13 @@ def import_array(where: str, name: str, value: Any) -> np.ndarray:
 def check_ndim(where: str, name: str, array: np.ndarray, ndim: int, layout: str) -> None:
     """Refuse an array with another number of axes than ``layout`` names."""
     if array.ndim != ndim:
+        advice = ""
+        if array.ndim == ndim - 1 and layout.startswith("(n,"):
+            advice = f" Add the batch axis: {name}[None]."
+        elif array.ndim == ndim - 1:
+            advice = " An axis of length 1 must be there too: numpy.expand_dims adds one."
         raise ValueError(
-            f"{where}: {name} must have {ndim} axes {layout}, received {name}.shape={array.shape}."
-            + (f" Add the batch axis: {name}[None]." if array.ndim == ndim - 1 else "")
+            f"{where}: {name} must have {ndim} axes {layout}, received {name}.shape={array.shape}.{advice}"
         )
 
 
@@ -147,7 +170,7 @@ def as_fill_value(where: str, value: Any) -> float:
         return float(value)
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "biuf":
-        raise TypeError(f"{where}: fillvalue must be a real number, received {value!r}.")
+        raise TypeError(f"{where}: fillvalue must be a real number, received {shown(value)}.")
     return float(array.item())
 
 
@@ -281,20 +304,29 @@ def check_shape(where: str, name: str, array: np.ndarray, expected: tuple[int, .
         raise ValueError(f"{where}: {name} must have shape {expected} ({meaning}), received {array.shape}.")
 
 
-def check_out(where: str, out: Any, shape: tuple[int, ...], dtype: np.dtype, *inputs: np.ndarray | None) -> None:
-    """`out` must be a writeable array of the result's shape and type that shares no memory with an input."""
+def check_out(
+    where: str, out: Any, shape: tuple[int, ...], dtype: np.dtype, *others: np.ndarray | None, name: str = "out"
+) -> None:
+    """`out` must be a writeable array of the result's shape and type that shares no memory with the call's others."""
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"{where}: out must be a numpy array, received {type(out).__name__}.")
+        raise TypeError(f"{where}: {name} must be a numpy array, received {type(out).__name__}.")
     if out.shape != shape or (out.dtype is not dtype and out.dtype != dtype):
         raise ValueError(
-            f"{where}: out must have shape {shape} and dtype {dtype}, received shape {out.shape} and dtype "
+            f"{where}: {name} must have shape {shape} and dtype {dtype}, received shape {out.shape} and dtype "
             f"{out.dtype}. Make it with numpy.empty({shape}, {str(dtype)!r})."
         )
     if not out.flags.writeable:
-        raise ValueError(f"{where}: out is read-only.")
-    for array in inputs:
+        raise ValueError(f"{where}: {name} is read-only. Give it memory of its own: numpy.empty_like({name}).")
+    for array in others:
         if array is not None and _share_memory(out, array):
-            raise ValueError(f"{where}: out overlaps an input; give it memory of its own.")
+            raise ValueError(f"{where}: {name} overlaps an input or another output; give it memory of its own.")
+
+
+def indices_out_error(where: str) -> ValueError:
+    """An array for indices that nobody asked for."""
+    return ValueError(
+        f"{where}: indices_out is given, but return_indices is False. Pass return_indices=True, or leave it out."
+    )
 
 
 def _share_memory(a: np.ndarray, b: np.ndarray) -> bool:
@@ -309,11 +341,13 @@ def _share_memory(a: np.ndarray, b: np.ndarray) -> bool:
 
 def as_shape4(where: str, name: str, shape: Any) -> tuple[int, int, int, int]:
     """A shape given as an argument: four sizes, none negative."""
-    if not isinstance(shape, (tuple, list)) or len(shape) != 4:
-        raise ValueError(f"{where}: {name} must be a tuple of four sizes, received {shape!r}.")
+    if not _is_sequence(shape) or len(shape) != 4:
+        raise ValueError(f"{where}: {name} must be a tuple of four sizes, received {shown(shape)}.")
     a, b, c, d = (as_index(where, name, size) for size in shape)
-    if min(a, b, c, d) < 0:
-        raise ValueError(f"{where}: {name} must not have negative sizes, received {shape!r}.")
+    if min(a, b, c, d) < 0 or max(a, b, c, d) > MAX_SIZE:
+        raise ValueError(
+            f"{where}: {name} must not have negative sizes nor any beyond 64 bits, received {shown(shape)}."
+        )
     return a, b, c, d
 
 
@@ -326,6 +360,18 @@ def activation_error(where: str, activation: Any, names: tuple[str, ...]) -> Val
     """An activation that is neither a known name nor a function."""
     known = ", ".join(map(repr, names))
     return ValueError(f"{where}: activation must be None, one of {known}, or a function, received {activation!r}.")
+
+
+def activation_result(where: str, activation: Any, result: Any, y: np.ndarray) -> np.ndarray:
+    """What a function given as activation has returned: real numbers in the shape of what it was given."""
+    array = np.asarray(result)
+    if array.shape != y.shape or array.dtype.kind not in "biuf":
+        name = activation if isinstance(activation, str) else getattr(activation, "__name__", repr(activation))
+        raise ValueError(
+            f"{where}: activation {name} must return real numbers in the shape of its argument, {y.shape} of "
+            f"{y.dtype}. It returned {array.shape} of {array.dtype}."
+        )
+    return array
 
 
 def dense_error(where: str, first: tuple[int, ...], second: tuple[int, ...]) -> ValueError:

@@ -90,7 +90,7 @@ def load(dataset: Dataset, path: str | os.PathLike[str] | None = None) -> tuple[
 
     Raises:
         FileNotFoundError: ``path`` or ``FASTCONV_DATA_DIR`` is given and a file is missing there.
-        DataFileError: a file there is damaged, or every mirror that answered sent a damaged file.
+        DataFileError: a file there is damaged, or every mirror that sent one sent it damaged or in part.
         DownloadError: not in the cache, and no mirror can be reached.
         ImportError: pooch is needed and is not installed.
     """
@@ -302,12 +302,15 @@ def _download(dataset: Dataset, file: DataFile, folder: Path, mirrors: list[str]
             failures[mirror] = _reason(error)
             if getattr(error, "response", None) is None:
                 mirrors.remove(mirror)
+                if (arrived := part.stat().st_size) > 0:
+                    damaged = True
+                    failures[mirror] += f" after {arrived:,} bytes"
         finally:
             part.unlink(missing_ok=True)
     if damaged:
         raise DataFileError(
             f"{file.name}.gz of {dataset.title}",
-            f"was refused from every mirror that sent it: {_list(failures)}",
+            f"came whole from no mirror that sent it: {_list(failures)}",
             f"Put good copies into a directory and set FASTCONV_DATA_DIR to it, or name another mirror in "
             f"{dataset.mirrors_variable}.",
         )

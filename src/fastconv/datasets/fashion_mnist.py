@@ -64,7 +64,7 @@ def load_data(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]
 
     Raises:
         FileNotFoundError: a file is missing in ``path`` or ``FASTCONV_DATA_DIR``.
-        ValueError: a file there is damaged; or mirrors answered, but none sent a file that passes its checks.
+        ValueError: a file there is damaged; or mirrors answered, but none sent a whole file that passes its checks.
         ConnectionError: there is no network and the files are in none of the places. Unlike MNIST's, no part of this
             data set comes with a package.
         ImportError: pooch is needed: ``pip install "fastconv[examples]"``.

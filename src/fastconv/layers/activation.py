@@ -49,7 +49,7 @@ class Activation(Layer):
         return None if self.activation in (activations.relu, activations.linear) else self.activation
 
     def call(self, x: Array, training: bool = False) -> Array:
-        if self.activation is activations.linear or (self._emit_logits and self.final_activation):
+        if self.activation is activations.linear or self._gives_logits():
             self._keep(training, x.shape, None)
             return x
         if self.activation is activations.relu:
@@ -219,7 +219,7 @@ class Softmax(Layer):
         return ops.softmax
 
     def call(self, x: Array, training: bool = False) -> Array:
-        if self._emit_logits and self.final_activation:
+        if self._gives_logits():
             self._keep(training, x.shape, None)
             return x
         axes = self.axis if isinstance(self.axis, list) else [self.axis]

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,10 +133,10 @@ class Layer:
         self._axis_sizes: dict[int, int] = {}  # axes whose length the weights have fixed
         self._kept: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
         self._buffers: dict[str, Array] = {}
-        # The switches of a training loop.
-        self._reuse_buffers = False  # write outputs and gradients into the same memory at each step
+        # The switches of a training loop. Two name the thread for which they are on, 0 for none: others may predict.
+        self._reuse_buffers = 0  # write outputs and gradients into the same memory at each step
+        self._emit_logits = 0  # leave out a final softmax or sigmoid, forward and back
         self._needs_input_grad = True  # False: backward may return None
-        self._emit_logits = False  # True: leave out a final softmax or sigmoid, forward and back
         # relu's gradient, 0 where the output is 0, can be taken behind a max-pooling, from its fewer cells: every
         # gradient that the pooling passes on belongs to a cell whose value is the pooling's output.
         self._relu_grad_behind = False  # True: the layer behind takes the gradient of this layer's fused relu
@@ -330,7 +331,7 @@ class Layer:
         """Keep ``values`` for ``backward``; the last thing that ``call`` does, so that a failure keeps the old ones."""
         if training:
             self._kept = output_shape, values
-        elif self._reuse_buffers:
+        elif self._reuse_buffers and self._reuse_buffers == get_ident():
             # This call has overwritten the buffers that the kept values may live in.
             self._kept = None
 
@@ -355,7 +356,7 @@ class Layer:
         """
         shape = tuple(shape)
         dtype = np.dtype(dtype or self.dtype)
-        if not self._reuse_buffers or not shape:
+        if not self._reuse_buffers or self._reuse_buffers != get_ident() or not shape:
             return np.empty(shape, dtype)
         buffer = self._buffers.get(key)
         if (
@@ -367,6 +368,10 @@ class Layer:
         ):
             buffer = self._buffers[key] = np.empty(shape, dtype)
         return buffer[: shape[0]]
+
+    def _gives_logits(self) -> bool:
+        """Whether this call leaves the final activation to the loss."""
+        return self._emit_logits != 0 and self._emit_logits == get_ident() and self.final_activation is not None
 
     def _release_buffers(self) -> None:
         """Give back the reused memory, and what was kept for ``backward``; a model does so after training."""

@@ -90,11 +90,7 @@ class KernelLayer(Layer):
 
     def _activate(self, z: Array, training: bool, *kept: Any) -> Array:
         """The activation of ``z``, unless the kernel has computed it; keeps ``kept`` and what its gradient needs."""
-        if (
-            self._fused_activation
-            or self.activation is activations.linear
-            or (self._emit_logits and self.final_activation)
-        ):
+        if self._fused_activation or self.activation is activations.linear or self._gives_logits():
             needs_output = self._fused_activation and not self._relu_grad_behind
             self._keep(training, z.shape, *kept, z if needs_output else None)
             return z

@@ -72,7 +72,7 @@ def model_from_config(
     """A model from what ``model_config`` gave; ``prepare`` sees the layers before any of them is built."""
     where = "Sequential.from_config"
     if not isinstance(config, Mapping) or not isinstance(config.get("layers"), list):
-        raise _validation.wrong_type(where, "config", type(config), "a dict with 'name' and 'layers'")
+        raise _validation.wrong_type(where, "config", config, "a dict with 'name' and 'layers'")
     stack: list[Layer] = []
     for layer_config in config["layers"]:
         if isinstance(layer_config, Mapping) and layer_config.get("class_name") == "Sequential":
@@ -295,6 +295,8 @@ def load_model(
 
     try:
         model = model_from_config(config.get("config"), Sequential, custom_objects, prepare)
+    except _validation.ModelFileError:
+        raise
     except (TypeError, ValueError, AttributeError, KeyError, NotImplementedError, OverflowError) as error:
         raise _validation.bad_file(path, str(error)) from error
     finally:
@@ -309,9 +311,9 @@ def load_model(
 def _read_config(path: str, archive: zipfile.ZipFile) -> dict[str, Any]:
     try:
         config = json.loads(_member(path, archive, _CONFIG, _MAX_JSON))
+    except _validation.ModelFileError:
+        raise
     except (ValueError, RecursionError) as error:
-        if isinstance(error, ValueError) and str(error).startswith("Cannot load"):
-            raise
         raise _validation.bad_file(path, f"its {_CONFIG} is not JSON: {error}.") from None
     if not isinstance(config, dict) or config.get("class_name") != "Sequential":
         name = config.get("class_name") if isinstance(config, dict) else None

@@ -14,6 +14,7 @@ from ..callbacks import CallbackList, History, ProgressBar
 from ..layers.base import Layer
 from . import saving, training
 from .interrupts import InterruptGuard
+from .occupancy import Occupancy
 from .stack import LayerStack, Shape
 from .summary import summary_lines
 
@@ -56,6 +57,7 @@ class Sequential(LayerStack):
         self._loss_mean = metrics_module.Mean("loss")
         self.history: History | None = None
         self.stop_training = False
+        self._occupancy = Occupancy()
 
     def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
         """Print a table of the layers: name, output shape, parameters, and the totals.
@@ -212,6 +214,8 @@ class Sequential(LayerStack):
         size = self._batch_size(where, batch_size)
         last = _validation.as_index(where, "epochs", epochs)
         first = _validation.as_index(where, "initial_epoch", initial_epoch)
+        _validation.as_number(where, "epochs", last, 0)
+        _validation.as_number(where, "initial_epoch", first, 0)
         several = training.as_callbacks(where, callbacks)
         mode = training.progress_mode(where, verbose)
         part = _validation.as_number(where, "validation_split", validation_split, 0, 1)
@@ -222,15 +226,16 @@ class Sequential(LayerStack):
             (x, y, sample_weight), held_out = training.split(self, where, x, y, sample_weight, part)
             validation = training.prepare(self, f"{where}: validation_split", *held_out)
         data = training.prepare(self, where, x, y, sample_weight, class_weight)
-        return training.fit(
-            self, data, validation, batch_size=size, epochs=last, verbose=mode, callbacks=several,
-            shuffle=bool(shuffle), initial_epoch=first,
-        )  # fmt: skip
+        with self._occupancy.taken(where, trains=True):
+            return training.fit(
+                self, data, validation, batch_size=size, epochs=last, verbose=mode, callbacks=several,
+                shuffle=bool(shuffle), initial_epoch=first,
+            )  # fmt: skip
 
     def _validation_data(self, where: str, validation_data: Any) -> training.Data:
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
             raise _validation.wrong_type(
-                where, "validation_data", type(validation_data), "a tuple (x, y) or (x, y, sample_weight)"
+                where, "validation_data", validation_data, "a tuple (x, y) or (x, y, sample_weight)"
             )
         return training.prepare(self, f"{where}: validation_data", *validation_data)
 
@@ -270,7 +275,7 @@ class Sequential(LayerStack):
         guard = InterruptGuard()
         listeners = self._listeners(several, mode, len(data), size)
         try:
-            with guard.installed():
+            with guard.installed(), self._occupancy.taken(where, trains=False):
                 logs = training.evaluate(self, data, size, listeners, guard)
         finally:
             listeners.close()
@@ -317,11 +322,11 @@ class Sequential(LayerStack):
         self._require_compiled(where)
         data = training.prepare(self, where, x, y, sample_weight, class_weight)
         guard = InterruptGuard()
-        with guard.installed(), training.Pass(self, guard) as run:
+        with self._occupancy.taken(where, trains=True), guard.installed(), training.Pass(self, guard) as run:
             value, output = training.train_step(self, run, guard, *data)
             figures = training.Figures(self, data)
             figures.add(value, data.y, output, run.on_logits, data.weight)
-        return figures.logs() if return_dict else _loss_or_list(figures.logs())
+            return figures.logs() if return_dict else _loss_or_list(figures.logs())
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Loss and metrics of one batch, without an update; see ``train_on_batch`` for what is returned."""
@@ -331,10 +336,11 @@ class Sequential(LayerStack):
         inference = self._inference(data.x.shape[1:], training.joins_loss(self))
         output = inference(data.x)
         value, _ = self.loss.compute(data.y, output, data.weight, on_logits=inference.on_logits)
-        figures = training.Figures(self, data)
         value += training.penalty(training.regularized(self.layers))
-        figures.add(value, data.y, output, inference.on_logits, data.weight)
-        return figures.logs() if return_dict else _loss_or_list(figures.logs())
+        with self._occupancy.taken(where, trains=False):
+            figures = training.Figures(self, data)
+            figures.add(value, data.y, output, inference.on_logits, data.weight)
+            return figures.logs() if return_dict else _loss_or_list(figures.logs())
 
     def predict_on_batch(self, x: Any) -> Array:
         """The output for one batch."""

@@ -200,6 +200,8 @@ class LayerStack:
         integers = getattr(self._layers[0], "_takes_integers", False)
         x = _validation.as_numeric(where, "x", x) if integers else _validation.as_images(where, "x", x)
         known = self._known_input_shape()
+        if known is not None and x.shape == known[1:] and x.size != 1:
+            raise _validation.one_sample(where, x.shape)
         if known is not None and x.ndim == len(known) - 1 and known[-1] == 1:
             return x[..., None]
         if known is not None and x.ndim == len(known) + 1 and x.shape[-1] == 1:

@@ -7,6 +7,7 @@ back past the first layer that learns.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from types import TracebackType
@@ -151,16 +152,16 @@ class Pass:
         self._learning = [self.layers[i] for i in learning]
         self.variables: list[Array] = [weight for layer in self._learning for weight in layer.trainable_weights]
         self.regularized = regularized(self.layers)
-        self._before: list[tuple[bool, bool, bool]] = []
+        self._before: list[tuple[int, bool, int]] = []
 
     def __enter__(self) -> Pass:
         self._before = [(la._reuse_buffers, la._needs_input_grad, la._emit_logits) for la in self.layers]
         try:
             with self._guard:
                 if self.on_logits:
-                    self.layers[-1]._emit_logits = True
+                    self.layers[-1]._emit_logits = threading.get_ident()
                 for i, layer in enumerate(self.layers):
-                    layer._reuse_buffers = True
+                    layer._reuse_buffers = threading.get_ident()
                     layer._needs_input_grad = i != self.first
                 for layer, behind in pairwise(self.layers):
                     if type(behind) is MaxPooling2D and getattr(layer, "_fused_activation", None) == "relu":

@@ -26,7 +26,8 @@ def as_nhwc(array: np.ndarray, data_format: str) -> np.ndarray:
 class Result:
     """Where an operation writes: the user's `out` if the kernels can write to it directly, else an array to copy.
 
-    `array` is contiguous NHWC memory for the kernels; `finish()` gives what the user gets.
+    `array` is contiguous NHWC memory for the kernels; `finish()` gives what the user gets. With ``apart`` it is never
+    `out` itself: what may still fail leaves `out` as it was.
     """
 
     def __init__(
@@ -37,6 +38,8 @@ class Result:
         out: np.ndarray | None = None,
         data_format: str = "channels_last",
         inputs: tuple[np.ndarray | None, ...] = (),
+        apart: bool = False,
+        name: str = "out",
     ) -> None:
         # shape: NHWC, or any shape with channels_last
         self.out = out
@@ -45,8 +48,8 @@ class Result:
             self.array = np.empty(shape, dtype)
             return
         expected = (shape[0], shape[3], shape[1], shape[2]) if self.channels_first else shape
-        check_out(where, out, expected, dtype, *inputs)
-        direct = not self.channels_first and out.flags.c_contiguous and out.flags.aligned
+        check_out(where, out, expected, dtype, *inputs, name=name)
+        direct = not (apart or self.channels_first) and out.flags.c_contiguous and out.flags.aligned
         self.array = out if direct else np.empty(shape, dtype)
 
     def finish(self) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._core import _elementwise
 from .._typing import Array, ArrayLike
-from .._validation import activation_error, as_array, as_arrays, as_index, axis_error, check_shape
+from .._validation import activation_error, activation_result, as_array, as_arrays, as_index, axis_error, check_shape
 from ._arrays import Result, contiguous
 
 LINEAR, RELU = 0, 1  # fc_kernels.h's enum fc_activation
@@ -124,6 +124,8 @@ def kernel_activation(where: str, activation: Any) -> int | None:
     raise activation_error(where, activation, ("linear", "relu", *_BY_NAME))
 
 
-def apply_activation(activation: Any, y: Array) -> Array:
+def apply_activation(where: str, activation: Any, y: Array) -> Array:
     """An activation that the kernels do not fuse."""
-    return _BY_NAME[activation](y) if isinstance(activation, str) else activation(y)
+    if isinstance(activation, str):
+        return _BY_NAME[activation](y)
+    return activation_result(where, activation, activation(y), y)

@@ -85,10 +85,10 @@ def conv2d(
         bias = contiguous(bias)
     fused = kernel_activation("conv2d", activation)
     run = _RUN_FORWARD[_algorithm("conv2d", algorithm, problem, kernel)]
-    y = Result("conv2d", problem.y_shape, x.dtype, out, data_format, (x, kernel, bias))
+    y = Result("conv2d", problem.y_shape, x.dtype, out, data_format, (x, kernel, bias), apart=fused is None)
     run(problem, as_nhwc(x, data_format), contiguous(kernel), bias, y.array, fused)
     if fused is None:
-        y.array[...] = apply_activation(activation, y.array)
+        y.array[...] = apply_activation("conv2d", activation, y.array)
     return y.finish()
 
 
@@ -279,6 +279,7 @@ def forward_plan(p: ConvProblem, itemsize: int, isa: str) -> ConvPlan:
     inputs = p.ic // p.groups
     (top, _), (left, _) = p.pads
     return ConvPlan(
+        isa=isa,
         itemsize=itemsize,
         image=p.x_shape,
         grid=(p.oh, p.ow),
@@ -309,6 +310,7 @@ def _grad_input_plans(p: ConvProblem, itemsize: int, isa: str) -> list[ConvPlan]
     for (i, rows), (j, cols) in product(row_phases, col_phases):
         plans.append(
             ConvPlan(
+                isa=isa,
                 itemsize=itemsize,
                 image=p.y_shape,
                 grid=(-(-(p.ih - i) // p.strides[0]), -(-(p.iw - j) // p.strides[1])),
@@ -347,6 +349,7 @@ def _phase_taps(position: int, taps: int, stride: int, dilation: int) -> list[tu
 def _grad_kernel_plan(p: ConvProblem, fold: int, itemsize: int, isa: str) -> GradKernelPlan:
     (top, _), (left, _) = p.pads
     return GradKernelPlan(
+        isa=isa,
         itemsize=itemsize,
         image=p.x_shape,
         grid=(p.oh, p.ow // fold),
@@ -401,8 +404,9 @@ def _grad_input_direct(p: ConvProblem, grad_output: Array, kernel: Array, gx: Ar
 
 
 def _grad_kernel_direct(p: ConvProblem, x: Array, grad_output: Array, gk: Array) -> None:
-    fold = _grad_kernel_fold(p, _runtime.vector_lanes(x.itemsize))
-    plan = _grad_kernel_plan(p, fold, x.itemsize, _runtime.get_isa())
+    isa = _runtime.get_isa()
+    fold = _grad_kernel_fold(p, _runtime.vector_lanes(x.itemsize, isa))
+    plan = _grad_kernel_plan(p, fold, x.itemsize, isa)
     if fold == 1:
         plan(x, grad_output, gk)
         return

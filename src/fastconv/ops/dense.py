@@ -61,11 +61,11 @@ def dense(
         check_shape("dense", "bias", bias, (units,), "(units,)")
         bias = contiguous(bias)
     fused = kernel_activation("dense", activation)
-    y = Result("dense", (*x.shape[:-1], units), x.dtype, out, inputs=(x, kernel, bias))
+    y = Result("dense", (*x.shape[:-1], units), x.dtype, out, inputs=(x, kernel, bias), apart=fused is None)
     plan = product_plan(prod(x.shape[:-1]), inputs, units, False, x.itemsize, _runtime.get_isa())
     plan(contiguous(x), contiguous(kernel), bias, y.array, fused or 0)
     if fused is None:
-        y.array[...] = apply_activation(activation, y.array)
+        y.array[...] = apply_activation("dense", activation, y.array)
     return y.finish()
 
 
@@ -80,7 +80,7 @@ def dense_grad_input(grad_output: ArrayLike, kernel: ArrayLike, *, out: Array | 
     shape = (*grad_output.shape[:-1], inputs)
     gx = Result(where, shape, kernel.dtype, out, inputs=(grad_output, kernel))
     rows, isa = prod(shape[:-1]), _runtime.get_isa()
-    if _runtime.vector_lanes(kernel.itemsize) // 2 <= rows <= SWAPPED_ROWS and kernel.size >= SWAPPED_SIZE:
+    if _runtime.vector_lanes(kernel.itemsize, isa) // 2 <= rows <= SWAPPED_ROWS and kernel.size >= SWAPPED_SIZE:
         # kernel @ grad_output.T packs the small grad_output instead of the large kernel.
         swapped = np.empty((inputs, rows), kernel.dtype)
         plan = product_plan(inputs, units, rows, True, kernel.itemsize, isa)
@@ -121,6 +121,7 @@ def bias_grad(grad_output: ArrayLike, *, out: Array | None = None) -> Array:
 def product_plan(rows: int, inputs: int, units: int, transposed: bool, itemsize: int, isa: str) -> ConvPlan:
     """A 1x1 convolution of `rows` one-pixel images; transposed: the kernel is stored (units, inputs)."""
     return ConvPlan(
+        isa=isa,
         itemsize=itemsize,
         image=(rows, 1, 1, inputs),
         grid=(1, 1),
@@ -139,6 +140,7 @@ def product_plan(rows: int, inputs: int, units: int, transposed: bool, itemsize:
 @lru_cache(maxsize=256)
 def _kernel_grad_plan(rows: int, inputs: int, units: int, itemsize: int, isa: str) -> GradKernelPlan:
     return GradKernelPlan(
+        isa=isa,
         itemsize=itemsize,
         image=(rows, 1, 1, inputs),
         grid=(1, 1),

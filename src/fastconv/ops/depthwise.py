@@ -77,10 +77,10 @@ def depthwise_conv2d(
         check_shape(where, "bias", bias, (p.oc,), meaning)
         bias = contiguous(bias)
     fused = kernel_activation(where, activation)
-    y = Result(where, p.y_shape, x.dtype, out, data_format, (x, kernel, bias))
+    y = Result(where, p.y_shape, x.dtype, out, data_format, (x, kernel, bias), apart=fused is None)
     forward_direct(p, as_nhwc(x, data_format), contiguous(kernel), bias, y.array, fused)
     if fused is None:
-        y.array[...] = apply_activation(activation, y.array)
+        y.array[...] = apply_activation(where, activation, y.array)
     return y.finish()
 
 

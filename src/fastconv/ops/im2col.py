@@ -165,6 +165,7 @@ def _product_plan(p: ConvProblem, rows: int, itemsize: int, isa: str) -> ConvPla
     """patches (rows, taps, c) times kernel: a convolution of one-row images with a kernel as wide as they are."""
     taps, inputs, outputs = p.kh * p.kw, p.ic // p.groups, p.oc // p.groups
     return ConvPlan(
+        isa=isa,
         itemsize=itemsize,
         image=(rows, 1, taps, p.ic),
         grid=(1, 1),
@@ -185,6 +186,7 @@ def _patch_grad_plan(p: ConvProblem, tap: int, rows: int, itemsize: int, isa: st
     """grad_output (rows, filters) times one tap's kernel, transposed, into that tap's columns of the patches."""
     taps, inputs, outputs = p.kh * p.kw, p.ic // p.groups, p.oc // p.groups
     return ConvPlan(
+        isa=isa,
         itemsize=itemsize,
         image=(rows, 1, 1, p.oc),
         grid=(1, 1),
@@ -204,6 +206,7 @@ def _patch_grad_plan(p: ConvProblem, tap: int, rows: int, itemsize: int, isa: st
 def _kernel_grad_plan(p: ConvProblem, rows: int, itemsize: int, isa: str) -> GradKernelPlan:
     """patches (rows, taps, c), transposed, times grad_output (rows, filters)."""
     return GradKernelPlan(
+        isa=isa,
         itemsize=itemsize,
         image=(rows, 1, p.kh * p.kw, p.ic),
         grid=(1, 1),

@@ -43,13 +43,13 @@ class Step:
     Args:
         y_shape: shape of an image's output.
         weight_bytes: size of the weights that the step reads.
-        add: puts the step into a `Program` for chunks of so many images; None where nothing is computed, since the
+        add: puts the step into a `Program` for chunks of so many images and an instruction set; None where nothing is computed, since the
             output is the input's memory seen in another shape.
     """
 
     y_shape: tuple[int, ...]
     weight_bytes: int = 0
-    add: Callable[[Program, int], None] | None = None
+    add: Callable[[Program, int, str], None] | None = None
 
 
 def conv2d_step(x_shape: tuple[int, ...], kernel: Array, bias: Array | None, *, relu: bool, **options: Any) -> Step:
@@ -59,8 +59,8 @@ def conv2d_step(x_shape: tuple[int, ...], kernel: Array, bias: Array | None, *, 
         shape: Any = (n, *x_shape)
         return conv_problem("conv2d", shape, kernel.shape, **options, data_format="channels_last")
 
-    def add(program: Program, n: int) -> None:
-        plan = forward_plan(problem(n), kernel.itemsize, _runtime.get_isa())
+    def add(program: Program, n: int, isa: str) -> None:
+        plan = forward_plan(problem(n), kernel.itemsize, isa)
         program.add_conv(plan, kernel, bias, RELU if relu else LINEAR, prod(y_shape))
 
     y_shape = problem(1).y_shape[1:]
@@ -71,8 +71,8 @@ def dense_step(inputs: int, kernel: Array, bias: Array | None, *, relu: bool) ->
     """`dense` of images that are rows of so many inputs."""
     units = kernel.shape[1]
 
-    def add(program: Program, n: int) -> None:
-        plan = product_plan(n, inputs, units, False, kernel.itemsize, _runtime.get_isa())
+    def add(program: Program, n: int, isa: str) -> None:
+        plan = product_plan(n, inputs, units, False, kernel.itemsize, isa)
         program.add_conv(plan, kernel, bias, RELU if relu else LINEAR, units)
 
     return Step((units,), kernel.nbytes, add)
@@ -88,7 +88,7 @@ def pool2d_step(
         steps: Any = strides
         return pool_problem("pool2d", (n, *x_shape), window, steps, as_padding("pool2d", padding))
 
-    def add(program: Program, n: int) -> None:
+    def add(program: Program, n: int, isa: str) -> None:
         program.add_pool(is_max, prod(y_shape), **problem(n).geometry)
 
     y_shape = problem(1).y_shape[1:]
@@ -98,7 +98,7 @@ def pool2d_step(
 def relu_step(x_shape: tuple[int, ...]) -> Step:
     """`relu` of images of any shape."""
 
-    def add(program: Program, n: int) -> None:
+    def add(program: Program, n: int, isa: str) -> None:
         program.add_relu(prod(x_shape))
 
     return Step(x_shape, 0, add)
@@ -108,7 +108,7 @@ def pad_step(x_shape: tuple[int, ...], pads: Pads) -> Step:
     """Zeros around images (h, w, c)."""
     h, w, c = x_shape
 
-    def add(program: Program, n: int) -> None:
+    def add(program: Program, n: int, isa: str) -> None:
         program.add_pad((h, w, c), pads)
 
     return Step((sum(pads[0]) + h, sum(pads[1]) + w, c), 0, add)
@@ -117,7 +117,7 @@ def pad_step(x_shape: tuple[int, ...], pads: Pads) -> Step:
 def softmax_step(size: int) -> Step:
     """`softmax` of images that are rows of so many scores."""
 
-    def add(program: Program, n: int) -> None:
+    def add(program: Program, n: int, isa: str) -> None:
         program.add_softmax(size)
 
     return Step((size,), 0, add)
@@ -167,13 +167,14 @@ class Chain:
     def _program(self, n: int) -> Program:
         """The program for n images; kept, since the next batch will be of the same size."""
         size = 1 if n == 1 else self._chunk(n)
-        key = size, _runtime.get_isa()
+        isa = _runtime.get_isa()
+        key = size, isa
         program = self._programs.get(key)
         if program is None:
-            program = Program(self._dtype.itemsize, size, self._x_size, size * self._image_bytes > CHUNK_BYTES)
+            program = Program(isa, self._dtype.itemsize, size, self._x_size, size * self._image_bytes > CHUNK_BYTES)
             for step in self._steps:
                 assert step.add is not None
-                step.add(program, size)
+                step.add(program, size, isa)
             self._programs[key] = program
         return program
 

@@ -20,6 +20,7 @@ from .._validation import (
     check_ndim,
     check_shape,
     indices_dtype_error,
+    indices_out_error,
     indices_range_error,
     padding_window_error,
     window_error,
@@ -29,6 +30,7 @@ from ._dispatch import to_format, to_nhwc
 
 INT32_MAX = 2**31 - 1
 INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
+_FLOAT64 = np.dtype(np.float64)
 INDEX_UNSIGNED = {INT32: np.uint32, INT64: np.uint64}
 
 
@@ -93,7 +95,7 @@ def max_pool2d(
         for float64. On ties the first cell in row-major order wins; a NaN wins over everything.
 
     Raises:
-        TypeError, ValueError: as conv2d.
+        TypeError, ValueError: as conv2d; also indices_out without return_indices.
 
     Example:
         >>> import numpy as np, fastconv as fc
@@ -104,27 +106,26 @@ def max_pool2d(
     """
     where = "max_pool2d"
     x, p = _prepare(where, x, pool_size, strides, padding, data_format)
-    if return_indices and p.cells > INT32_MAX and x.dtype == np.float32:
-        # int32 lanes cannot count the plane's cells: run in float64, which is exact for float32.
-        y64, indices = max_pool2d(
-            x.astype(np.float64),
-            pool_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            return_indices=True,
-        )
-        return y64.astype(np.float32), indices
+    if indices_out is not None and not return_indices:
+        raise indices_out_error(where)
+    # The kernels' indices are as wide as their elements. int32 cannot count the cells of such a plane: it runs in
+    # float64, which is exact for float32.
+    kind = _FLOAT64 if return_indices and p.cells > INT32_MAX else x.dtype
     y = Result(where, p.y_shape, x.dtype, out, data_format, (x,))
-    found = Result(where, p.y_shape, _index_dtype(x.dtype), indices_out, data_format, (x,)) if return_indices else None
+    found = None
+    if return_indices:
+        found = Result(where, p.y_shape, _index_dtype(kind), indices_out, data_format, (x, out), name="indices_out")
+    maxima = y.array if kind == x.dtype else np.empty(p.y_shape, kind)
     _pooling.pool2d(
-        as_nhwc(x, data_format),
-        y.array,
+        as_nhwc(x.astype(kind, copy=False), data_format),
+        maxima,
         None if found is None else found.array,
-        itemsize=x.itemsize,
+        itemsize=kind.itemsize,
         is_max=True,
         **p.geometry,
     )
+    if maxima is not y.array:
+        y.array[...] = maxima
     return (y.finish(), found.finish()) if found else y.finish()
 
 
@@ -170,30 +171,22 @@ def max_pool2d_grad(
     # One pass: as unsigned numbers, negative ones are large.
     if indices.size and indices.view(INDEX_UNSIGNED[indices.dtype]).max() >= p.cells:
         raise indices_range_error(where, indices, p.cells)
-    if p.cells > INT32_MAX and grad_output.dtype == np.float32:
-        # The kernels' indices are as wide as their elements: such a plane runs in float64, which is exact here.
-        wide = max_pool2d_grad(
-            grad_output.astype(np.float64),
-            indices,
-            input_shape,
-            pool_size=pool_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-        )
-        return wide.astype(np.float32)
     gx = Result(where, p.image, grad_output.dtype, out, data_format, (grad_output, indices))
-    winners = indices.astype(_index_dtype(grad_output.dtype), copy=False)
+    # Such a plane runs in float64, as in max_pool2d; sums are rounded once, at the end.
+    kind = _FLOAT64 if p.cells > INT32_MAX else grad_output.dtype
+    sums = gx.array if kind == grad_output.dtype else np.empty(p.image, kind)
     _pooling.max_pool2d_grad(
-        as_nhwc(grad_output, data_format),
-        as_nhwc(winners, data_format),
-        gx.array,
-        itemsize=grad_output.itemsize,
+        as_nhwc(grad_output.astype(kind, copy=False), data_format),
+        as_nhwc(indices.astype(_index_dtype(kind), copy=False), data_format),
+        sums,
+        itemsize=kind.itemsize,
         n=p.image[0],
         in_pixels=p.cells,
         out_pixels=p.grid[0] * p.grid[1],
         c=p.image[3],
     )
+    if sums is not gx.array:
+        gx.array[...] = sums
     return gx.finish()
 
 

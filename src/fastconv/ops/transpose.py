@@ -98,11 +98,11 @@ def conv2d_transpose(
         check_shape(where, "bias", bias, (p.ic,), "one value a filter: (kernel.shape[2],)")
         bias = contiguous(bias)
     fused = kernel_activation(where, activation)
-    y = Result(where, p.x_shape, x.dtype, out, data_format, (x, kernel, bias))
+    y = Result(where, p.x_shape, x.dtype, out, data_format, (x, kernel, bias), apart=fused is None)
     x, kernel = as_nhwc(x, data_format), contiguous(kernel)
     run_grad_input_plans(p, x, kernel, bias, y.array, fused or 0)
     if fused is None:
-        y.array[...] = apply_activation(activation, y.array)
+        y.array[...] = apply_activation(where, activation, y.array)
     return y.finish()
 
 

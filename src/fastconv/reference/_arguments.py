@@ -17,6 +17,15 @@ def pair(value: Any) -> Pair:
     return int(value), int(value)
 
 
+def check_channels(where: str, in_channels: int, channels: int, filters: int, groups: int) -> None:
+    """Refuse a kernel whose channels are not the image's: the loops would leave some out, or read beyond."""
+    if groups < 1 or filters % groups or channels * groups != in_channels:
+        raise ValueError(
+            f"{where}: a kernel of {channels} channels and {filters} filters in {groups} groups does not fit images of "
+            f"{in_channels} channels."
+        )
+
+
 def pads_and_output(size: Pair, window: Pair, strides: Pair, dilation: Pair, padding: Any) -> tuple[Pads, Pair]:
     """The four pads ((top, bottom), (left, right)) and the output's (height, width)."""
     if not isinstance(padding, str):

@@ -9,6 +9,7 @@ import numpy as np
 
 from ._arguments import (
     cells,
+    check_channels,
     float_type,
     from_channels_last,
     pads_and_output,
@@ -68,8 +69,9 @@ def conv2d(
     """
     dtype = float_type(*(array for array in (x, kernel, bias) if array is not None))
     images = to_channels_last(x, data_format)
-    n, h, w, _ = images.shape
+    n, h, w, in_channels = images.shape
     kh, kw, channels, filters = np.shape(kernel)
+    check_channels("conv2d", in_channels, channels, filters, groups)
     (stride_h, stride_w), (dilation_h, dilation_w) = pair(strides), pair(dilation_rate)
     ((top, _), (left, _)), (oh, ow) = pads_and_output(
         (h, w), (kh, kw), (stride_h, stride_w), (dilation_h, dilation_w), padding
@@ -138,6 +140,7 @@ def conv2d_grad_input(
     grads = to_channels_last(grad_output, data_format)
     n, h, w, all_channels = shape_channels_last(input_shape, data_format)
     kh, kw, channels, filters = np.shape(kernel)
+    check_channels("conv2d_grad_input", all_channels, channels, filters, groups)
     (stride_h, stride_w), (dilation_h, dilation_w) = pair(strides), pair(dilation_rate)
     ((top, _), (left, _)), (oh, ow) = pads_and_output(
         (h, w), (kh, kw), (stride_h, stride_w), (dilation_h, dilation_w), padding
