@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -64,27 +63,6 @@ def check_same_length(where: str, **arrays: np.ndarray) -> None:
     if len({len(array) for array in arrays.values()}) > 1:
         received = ", ".join(f"{name}.shape={array.shape}" for name, array in arrays.items())
         raise ValueError(f"{where}: {' and '.join(arrays)} must have the same length, received {received}.")
-
-
-def as_number(
-    where: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
-) -> float:
-    """``value`` as a finite float within [low, high], or (low, high] with ``open_low``."""
-    try:
-        if isinstance(value, (bool, np.bool_, str, bytes)) or not hasattr(value, "__float__"):
-            raise TypeError
-        number = float(value)
-    except OverflowError:  # an int beyond all floats
-        number = math.inf
-    except TypeError:  # an array, say: it has __float__, and refuses
-        raise TypeError(
-            f"{where}: {name} must be a number, received {shown(value)} of type {type(value).__name__}."
-        ) from None
-    if not (low <= number <= high) or (open_low and number == low) or not math.isfinite(number):
-        bounds = f"{'above' if open_low else 'at least'} {low:g}" if low > -math.inf else "finite"
-        bounds += f" and at most {high:g}" if high < math.inf else " and finite" if low > -math.inf else ""
-        raise ValueError(f"{where}: {name} must be {bounds}, received {shown(value)}.")
-    return number
 
 
 def as_images(where: str, name: str, value: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -37,6 +38,27 @@ def as_index(where: str, name: str, value: Any) -> int:
         raise TypeError(
             f"{where}: {name} must be an integer, received {shown(value)} of type {type(value).__name__}."
         ) from None
+
+
+def as_number(
+    where: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
+) -> float:
+    """``value`` as a finite float within [low, high], or (low, high] with ``open_low``."""
+    try:
+        if isinstance(value, (bool, np.bool_, str, bytes)) or not hasattr(value, "__float__"):
+            raise TypeError
+        number = float(value)
+    except OverflowError:  # an int beyond all floats
+        number = math.inf
+    except TypeError:  # an array, say: it has __float__, and refuses
+        raise TypeError(
+            f"{where}: {name} must be a number, received {shown(value)} of type {type(value).__name__}."
+        ) from None
+    if not (low <= number <= high) or (open_low and number == low) or not math.isfinite(number):
+        bounds = f"{'above' if open_low else 'at least'} {low:g}" if low > -math.inf else "finite"
+        bounds += f" and at most {high:g}" if high < math.inf else " and finite" if low > -math.inf else ""
+        raise ValueError(f"{where}: {name} must be {bounds}, received {shown(value)}.")
+    return number
 
 
 def as_pair(where: str, name: str, value: Any, minimum: int = 1) -> Pair:
@@ -209,13 +231,13 @@ def conv_channels_error(
     received = f"Received x.shape={x_shape}, kernel.shape={kernel_shape}{options}."
     axis = 3 if data_format == "channels_last" else 1
     expected = f"kernel must have shape (kh, kw, x.shape[{axis}] // groups, filters)."
-    if groups < 1 or channels < 1 or min(kernel_shape) < 1:
-        return ValueError(f"{where}: groups, channels and all sizes of the kernel must be at least 1. {received}")
-    if channels % groups or kernel_shape[3] % groups:
+    if groups >= 1 and (channels % groups or kernel_shape[3] % groups):
         return ValueError(
             f"{where}: groups={groups} must divide the {channels} input channels and the {kernel_shape[3]} filters. "
             f"{received}"
         )
+    if groups < 1 or channels < 1 or min(kernel_shape) < 1:
+        return ValueError(f"{where}: groups, channels and all sizes of the kernel must be at least 1. {received}")
     return ValueError(
         f"{where}: kernel expects {kernel_shape[2] * groups} input channels, x has {channels}. {received} {expected}"
     )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, ArrayLike
-from .._validation import as_array, as_arrays, as_index, axis_error, check_shape
+from .._validation import as_array, as_arrays, as_index, as_number, axis_error, check_shape
 from ._arrays import Result, contiguous
 
 # Numbers in a row, at least, and in a block of rows. Of blocks of 2**13 … 2**18 this one was the quickest for batches
@@ -227,8 +227,8 @@ def _rows(where: str, x: Array, axis: int) -> _Rows:
 
 
 def _arrays(where: str, **values: ArrayLike | None) -> list[Any]:
-    """The arrays in their common type; None stays None."""
-    given = {name: value for name, value in values.items() if value is not None}
+    """The arrays in their common type; None stays None where it may be."""
+    given = {name: value for name, value in values.items() if value is not None or name not in ("offset", "scale")}
     arrays = dict(zip(given, as_arrays(where, **given), strict=True))
     return [arrays.get(name) for name in values]
 
@@ -240,6 +240,7 @@ def _channel(where: str, name: str, values: Array, rows: _Rows) -> Array:
 
 def _factors(where: str, rows: _Rows, variance: Array, scale: Array | None, epsilon: float) -> tuple[Array, Array]:
     """What each channel is multiplied by, and that without the scale, in float64."""
+    epsilon = as_number(where, "epsilon", epsilon, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         inverse = 1 / np.sqrt(_channel(where, "variance", variance, rows).astype(np.float64) + epsilon)
     return inverse if scale is None else inverse * _channel(where, "scale", scale, rows), inverse
