@@ -88,6 +88,7 @@ class Constant(Initializer):
     """
 
     def __init__(self, value: Any = 0.0) -> None:
+        _validation.as_numeric("Constant", "value", value)
         self.value = value
 
     def __call__(self, shape: Shape, dtype: Any = None) -> np.ndarray:
@@ -137,6 +138,7 @@ class Identity(Initializer):
     """
 
     def __init__(self, gain: float = 1.0) -> None:
+        _validation.as_number("Identity", "gain", gain)
         self.gain = gain
 
     def __call__(self, shape: Shape, dtype: Any = None) -> np.ndarray:
@@ -188,6 +190,8 @@ class RandomNormal(RandomInitializer):
     """
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        _validation.as_number(type(self).__name__, "mean", mean)
+        _validation.as_number(type(self).__name__, "stddev", stddev, 0)
         super().__init__(seed)
         self.mean = mean
         self.stddev = stddev
@@ -232,6 +236,8 @@ class RandomUniform(RandomInitializer):
     """
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
+        _validation.as_number(type(self).__name__, "minval", minval)
+        _validation.as_number(type(self).__name__, "maxval", maxval, minval)
         super().__init__(seed)
         self.minval = minval
         self.maxval = maxval
@@ -276,7 +282,7 @@ class VarianceScaling(RandomInitializer):
         output_axes: Sequence[int] | None = None,
     ) -> None:
         where = type(self).__name__
-        if not scale > 0:
+        if not _validation.as_number(where, "scale", scale) > 0:
             raise _validation.invalid_argument(where, "scale", scale, "expected a positive float")
         self.scale = scale
         self.mode = _validation.as_choice(where, "mode", mode, ("fan_in", "fan_out", "fan_avg"))
@@ -387,6 +393,7 @@ class Orthogonal(RandomInitializer):
     """
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        _validation.as_number("Orthogonal", "gain", gain)
         super().__init__(seed)
         self.gain = gain
 

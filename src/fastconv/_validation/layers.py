@@ -86,9 +86,18 @@ def as_layer_name(value: Any) -> str:
     return value
 
 
+def _policy_name(value: Any) -> Any:
+    """The type that a dtype argument names; object, which no layer takes, for what is no dtype."""
+    if not isinstance(value, dict):
+        return value
+    config = value.get("config")
+    name = config.get("name") if isinstance(config, dict) else None
+    return name if isinstance(name, str) else "object"
+
+
 def as_layer_dtype(where: str, value: Any) -> str:
     """A layer's type, ``"float32"`` or ``"float64"``, from a name, a NumPy type or Keras's DTypePolicy dictionary."""
-    name = value.get("config", {}).get("name") if isinstance(value, dict) else value
+    name = _policy_name(value)
     try:
         name = np.dtype(name or "float32").name
     except TypeError:
@@ -270,7 +279,7 @@ def reshape_size(name: str, input_shape: tuple[int | None, ...], target_shape: t
 
 def as_numeric_dtype(where: str, value: Any) -> str:
     """The name of a type of numbers; None is float32."""
-    name = value.get("config", {}).get("name") if isinstance(value, dict) else value
+    name = _policy_name(value)
     try:
         dtype = np.dtype(name or "float32")
     except TypeError:

@@ -55,7 +55,7 @@ class Activation(Layer):
         if self.activation is activations.relu:
             y = ops.relu(x, out=self._empty("output", x.shape))
         else:
-            y = self.activation(x)
+            y = _validation.activation_result(f"Layer '{self.name}'", self.activation, self.activation(x), x)
         if training:
             self._keep(True, y.shape, y if activations.gradient_of(self.activation).uses == "output" else x)
         else:

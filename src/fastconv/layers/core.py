@@ -63,6 +63,8 @@ class InputLayer(Layer):
                 raise _validation.invalid_argument(
                     "Input", "shape", None, "You must pass a `shape` argument, such as (28, 28, 1)"
                 )
+            if batch_size is not None:
+                batch_size = _validation.as_index("Input", "batch_size", batch_size)
             batch_shape = (batch_size, *_validation.as_shape("Input", "shape", shape))
         elif shape is not None or batch_size is not None:
             raise _validation.invalid_argument(

@@ -94,7 +94,7 @@ class KernelLayer(Layer):
             needs_output = self._fused_activation and not self._relu_grad_behind
             self._keep(training, z.shape, *kept, z if needs_output else None)
             return z
-        y = self.activation(z)
+        y = _validation.activation_result(f"Layer '{self.name}'", self.activation, self.activation(z), z)
         if training:
             uses_output = activations.gradient_of(self.activation).uses == "output"
             self._keep(training, y.shape, *kept, y if uses_output else z)
