@@ -87,8 +87,7 @@ def _called(layer: Layer) -> Stage:
 
     def call(x: Array) -> Array:
         y = layer(x)
-        switched_off = layer._emit_logits and layer.final_activation is not None
-        return layer.inference_activation(y) if switched_off and layer.inference_activation else y
+        return layer.inference_activation(y) if layer.inference_activation and layer._gives_logits() else y
 
     return call
 

@@ -43,8 +43,8 @@ class Step:
     Args:
         y_shape: shape of an image's output.
         weight_bytes: size of the weights that the step reads.
-        add: puts the step into a `Program` for chunks of so many images and an instruction set; None where nothing is computed, since the
-            output is the input's memory seen in another shape.
+        add: puts the step into a `Program` for chunks of so many images and an instruction set; None where nothing is
+            computed, since the output is the input's memory seen in another shape.
     """
 
     y_shape: tuple[int, ...]
