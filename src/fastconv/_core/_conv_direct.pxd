@@ -60,6 +60,7 @@ cdef class ConvPlan:
     cdef conv p
     cdef list _kept
     cdef readonly double work
+    cdef readonly Py_ssize_t nbytes                  # of the tables
 
     # Making the geometry.
     cdef _make_blocks(self, Py_ssize_t pixels)

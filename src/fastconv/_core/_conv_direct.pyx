@@ -18,7 +18,7 @@ from cython.parallel cimport prange
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, team_size
+from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
 from .kernels cimport FC_MR_MAX, fc_tile
 
 cdef enum:
@@ -74,6 +74,7 @@ cdef class ConvPlan:
         self._choose_fold(list(tap_cols), col_step, col_ranges.count(all_cols))
         segments = self._make_segments([offset * iw * c for offset in tap_rows], tap_cols, set(col_ranges), c)
         self._make_regions(row_ranges, col_ranges, segments, all_cols)
+        self.nbytes = kept_bytes(self._kept)
 
     cdef _make_blocks(self, Py_ssize_t pixels):
         """Cut the grid into blocks of about `pixels` pixels: some whole images, or some rows of one, even in size."""

@@ -12,7 +12,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, team_size
+from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
 from .kernels cimport FC_MR_MAX, fc_kernels, fc_tile
 
 cdef enum:
@@ -65,6 +65,7 @@ cdef class GradKernelPlan:
     cdef grad p
     cdef list _kept
     cdef readonly double work
+    cdef readonly Py_ssize_t nbytes                  # of the tables
 
     def __cinit__(self, *, str isa not None, int itemsize, tuple image, tuple grid, tuple steps, tap_rows, tap_cols,
                   Py_ssize_t groups, Py_ssize_t group_inputs, Py_ssize_t group_outputs):
@@ -96,6 +97,7 @@ cdef class GradKernelPlan:
         p.panel_v = keep(self._kept, [i * vectors // max(p.n_panels, 1) for i in range(p.n_panels + 1)])
         p.panel_size = p.images * p.rows * p.gw * p.k.nv_max * p.k.lanes
         p.parts = clip(min(p.blocks, PARTS_ELEMENTS // max(p.size, 1)), 1, PARTS_MAX)
+        self.nbytes = kept_bytes(self._kept)
 
     cdef _make_blocks(self):
         """Cut the grid into blocks of about BLOCK_PIXELS pixels: some whole images, or some rows of one."""

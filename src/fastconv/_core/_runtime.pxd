@@ -6,6 +6,7 @@ cdef int team_size(double work) noexcept
 cdef void *address(object source, bint writable) except? NULL
 cdef char *allocate(Py_ssize_t count, Py_ssize_t itemsize) except NULL
 cdef const Py_ssize_t *keep(list kept, values) except NULL
+cdef Py_ssize_t kept_bytes(list kept)
 
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:

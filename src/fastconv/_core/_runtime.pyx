@@ -74,6 +74,12 @@ def get_num_threads():
     return allowed_threads()
 
 
+def set_serial_work(double work):
+    """Multiply-adds below which a call takes one thread: 0 lets the tests share out the smallest problems too."""
+    global SERIAL_WORK
+    SERIAL_WORK = work
+
+
 def compiler():
     return fc_compiler().decode()
 
@@ -150,3 +156,8 @@ cdef const Py_ssize_t *keep(list kept, values) except NULL:
     cdef Py_ssize_t[::1] view = array("q", list(values) or [0])
     kept.append(view)
     return &view[0]
+
+
+cdef Py_ssize_t kept_bytes(list kept):
+    """Memory of the arrays that `keep` made."""
+    return sum([view.nbytes for view in kept])

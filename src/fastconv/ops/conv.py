@@ -16,6 +16,7 @@ from .._validation import as_arrays, as_index, as_pair, as_shape4, check_ndim, c
 from . import _dispatch, im2col
 from ._arrays import Result, as_nhwc, check_format, contiguous
 from ._dispatch import ConvProblem, conv_problem, to_format, to_nhwc
+from ._plans import plan_cache
 from .activations import LINEAR, RELU, apply_activation, kernel_activation
 
 
@@ -274,7 +275,7 @@ def _problem(where: str, x: Array, kernel: Array, *options: Any) -> ConvProblem:
 # --- direct -----------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=512)
+@plan_cache
 def forward_plan(p: ConvProblem, itemsize: int, isa: str) -> ConvPlan:
     inputs = p.ic // p.groups
     (top, _), (left, _) = p.pads
@@ -295,7 +296,7 @@ def forward_plan(p: ConvProblem, itemsize: int, isa: str) -> ConvPlan:
     )
 
 
-@lru_cache(maxsize=512)
+@plan_cache
 def _grad_input_plans(p: ConvProblem, itemsize: int, isa: str) -> list[ConvPlan]:
     """One dense sweep over grad_output for each of the stride*stride phases of the input's pixels.
 
@@ -345,7 +346,7 @@ def _phase_taps(position: int, taps: int, stride: int, dilation: int) -> list[tu
     return sorted((distance // stride, tap) for distance, tap in reach if distance % stride == 0)
 
 
-@lru_cache(maxsize=512)
+@plan_cache
 def _grad_kernel_plan(p: ConvProblem, fold: int, itemsize: int, isa: str) -> GradKernelPlan:
     (top, _), (left, _) = p.pads
     return GradKernelPlan(

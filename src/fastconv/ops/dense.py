@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -14,6 +13,7 @@ from .._core._conv_grad_kernel import GradKernelPlan
 from .._typing import Array, ArrayLike
 from .._validation import as_array, as_arrays, check_ndim, check_shape, dense_error
 from ._arrays import Result, contiguous
+from ._plans import plan_cache
 from .activations import apply_activation, kernel_activation
 
 # Where the kernel's transposition costs more than the transposition of the result: few rows, a large kernel. With 50
@@ -117,7 +117,7 @@ def bias_grad(grad_output: ArrayLike, *, out: Array | None = None) -> Array:
     return gb.finish()
 
 
-@lru_cache(maxsize=256)
+@plan_cache
 def product_plan(rows: int, inputs: int, units: int, transposed: bool, itemsize: int, isa: str) -> ConvPlan:
     """A 1x1 convolution of `rows` one-pixel images; transposed: the kernel is stored (units, inputs)."""
     return ConvPlan(
@@ -137,7 +137,7 @@ def product_plan(rows: int, inputs: int, units: int, transposed: bool, itemsize:
     )
 
 
-@lru_cache(maxsize=256)
+@plan_cache
 def _kernel_grad_plan(rows: int, inputs: int, units: int, itemsize: int, isa: str) -> GradKernelPlan:
     return GradKernelPlan(
         isa=isa,

@@ -7,7 +7,6 @@ as the direct kernels, where a row of patches is an image of one row, kh*kw colu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from .._validation import (
 )
 from ._arrays import contiguous
 from ._dispatch import ConvProblem
+from ._plans import plan_cache
 
 SLAB_ELEMENTS = 1 << 21  # of patches at a time: 8 MB of float32, about what a core's share of L3 holds
 
@@ -160,7 +160,7 @@ def _problem_geometry(p: ConvProblem) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=256)
+@plan_cache
 def _product_plan(p: ConvProblem, rows: int, itemsize: int, isa: str) -> ConvPlan:
     """patches (rows, taps, c) times kernel: a convolution of one-row images with a kernel as wide as they are."""
     taps, inputs, outputs = p.kh * p.kw, p.ic // p.groups, p.oc // p.groups
@@ -181,7 +181,7 @@ def _product_plan(p: ConvProblem, rows: int, itemsize: int, isa: str) -> ConvPla
     )
 
 
-@lru_cache(maxsize=256)
+@plan_cache
 def _patch_grad_plan(p: ConvProblem, tap: int, rows: int, itemsize: int, isa: str) -> ConvPlan:
     """grad_output (rows, filters) times one tap's kernel, transposed, into that tap's columns of the patches."""
     taps, inputs, outputs = p.kh * p.kw, p.ic // p.groups, p.oc // p.groups
@@ -202,7 +202,7 @@ def _patch_grad_plan(p: ConvProblem, tap: int, rows: int, itemsize: int, isa: st
     )
 
 
-@lru_cache(maxsize=256)
+@plan_cache
 def _kernel_grad_plan(p: ConvProblem, rows: int, itemsize: int, isa: str) -> GradKernelPlan:
     """patches (rows, taps, c), transposed, times grad_output (rows, filters)."""
     return GradKernelPlan(
