@@ -5,16 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from operations import ARGUMENTS, OPERATIONS
-from oracle import DTYPES, assert_exact, assert_same_bits, guarded_copy, integers, normals
+from oracle import DTYPES, assert_exact, assert_same_bits, guarded_copy, integers, normals, poison
 
 import fastconv as fc
 from fastconv import ops
+
+WITH_OUT = [operation for operation in OPERATIONS if operation.takes_out]
 
 
 def strided(array):
     """Every second, third, … cell of a larger array full of NaN."""
     steps = (2, 3, 2, 3)[: array.ndim]
-    big = np.full([size * step + 1 for size, step in zip(array.shape, steps, strict=True)], np.nan, array.dtype)
+    big = np.full(
+        [size * step + 1 for size, step in zip(array.shape, steps, strict=True)], poison(array.dtype), array.dtype
+    )
     view = big[tuple(slice(1, 1 + size * step, step) for size, step in zip(array.shape, steps, strict=True))]
     view[...] = array
     return view
@@ -45,7 +49,7 @@ def misaligned(array):
 
 def misaligned_and_strided(array):
     view = guarded_copy(np.repeat(array, 2, axis=-1), offset=3).array[..., ::2]
-    assert not view.flags.aligned
+    assert not view.flags.aligned or not view.size or view.itemsize == 1
     return view
 
 
@@ -54,7 +58,7 @@ def byte_swapped(array):
 
 
 def inner_axis_padded(array):
-    big = np.full((*array.shape[:-1], array.shape[-1] + 3), np.nan, array.dtype)
+    big = np.full((*array.shape[:-1], array.shape[-1] + 3), poison(array.dtype), array.dtype)
     big[..., :-3] = array
     return big[..., :-3]
 
@@ -229,11 +233,102 @@ def test_what_is_not_an_array_but_holds_one(wrap, rng):
     assert type(fc.conv2d(wrap(x), wrap(kernel))) is np.ndarray
 
 
-def test_memory_map(tmp_path, rng):
-    x, kernel = normals(rng, (2, 5, 5, 3)), normals(rng, (3, 3, 3, 4))
-    np.save(tmp_path / "x.npy", x)
-    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    assert_same_bits(fc.conv2d(mapped, kernel), fc.conv2d(x, kernel))
+@pytest.mark.parametrize(("operation", "name"), ARGUMENTS, ids=str)
+def test_memory_map(operation, name, tmp_path):
+    data = operation.arrays(np.float32, normals)
+    np.save(tmp_path / "array.npy", data[name])
+    expected = operation.call(**data)
+    for mode in ("r", "c"):
+        mapped = np.load(tmp_path / "array.npy", mmap_mode=mode)
+        answer = operation.call(**{**data, name: mapped})
+        assert type(answer) is np.ndarray
+        assert_same_bits(answer, expected)
+
+
+@pytest.mark.parametrize("operation", WITH_OUT, ids=str)
+def test_memory_map_as_out(operation, tmp_path):
+    data = operation.arrays(np.float32, normals)
+    expected = operation.call(**data)
+    out = np.lib.format.open_memmap(tmp_path / "out.npy", "w+", np.float32, expected.shape)
+    operation.call(**data, out=out)
+    out.flush()
+    assert_same_bits(np.load(tmp_path / "out.npy"), expected)
+
+
+@pytest.mark.parametrize("wrap", [OnlyArray, OnlyDlpack, memoryview], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(("operation", "name"), ARGUMENTS, ids=str)
+def test_every_argument_may_be_what_holds_an_array(operation, name, wrap):
+    data = operation.arrays(np.float64, normals)
+    assert_same_bits(operation.call(**{**data, name: wrap(data[name])}), operation.call(**data))
+
+
+@pytest.mark.parametrize("wrap", [OnlyArray, OnlyDlpack, memoryview, np.ndarray.tolist], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("laid_out", [*MEMORY_LAYOUTS, None], ids=lambda f: getattr(f, "__name__", "as they came"))
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_pooling_indices(data_format, laid_out, wrap, rng):
+    x, options = normals(rng, (2, 5, 6, 4)), {"pool_size": 2, "padding": "same", "data_format": data_format}
+    y, indices = fc.max_pool2d(x, return_indices=True, **options)
+    expected = fc.max_pool2d_grad(y, indices, x.shape, **options)
+    for dtype in (np.int32, np.int64):
+        typed = indices.astype(dtype)
+        given = typed if laid_out is None else laid_out(typed)
+        assert_same_bits(fc.max_pool2d_grad(y, given, x.shape, **options), expected)
+        assert_exact(given, indices)
+        assert_same_bits(fc.max_pool2d_grad(y, wrap(typed), x.shape, **options), expected)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint32", "uint64", "bool", "float32", "O"])
+def test_pooling_indices_of_other_types_are_refused(dtype):
+    y = np.ones((1, 2, 2, 1), np.float32)
+    received = np.dtype(dtype)
+    with pytest.raises(TypeError, match=rf"^max_pool2d_grad: indices must be int32 or int64, .* received {received}"):
+        fc.max_pool2d_grad(y, np.zeros(y.shape, dtype), (1, 4, 4, 1))
+
+
+class BrokenDlpack:
+    """As a tensor on a GPU answers, or one of a type that NumPy does not have."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __dlpack__(self, **options):
+        raise self.error
+
+    def __dlpack_device__(self):
+        return (2, 0) if isinstance(self.error, BufferError) else (1, 0)
+
+
+@pytest.mark.parametrize("error", [BufferError("on a GPU"), RuntimeError("bfloat16"), ValueError("no")], ids=repr)
+@pytest.mark.parametrize(("operation", "name"), ARGUMENTS, ids=str)
+def test_a_tensor_that_cannot_be_read(operation, name, error):
+    data = {**operation.arrays(np.float32), name: BrokenDlpack(error)}
+    function = operation.name.split("[")[0].split(" ")[0]
+    with pytest.raises(
+        TypeError, match=rf"^{function}: {name} must be an array, received BrokenDlpack \(.*Move it to the CPU"
+    ) as caught:
+        operation.call(**data)
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("mask", [False, True, None], ids=["nothing masked", "all masked", "a cell masked"])
+@pytest.mark.parametrize(("operation", "name"), ARGUMENTS, ids=str)
+def test_a_masked_array_is_refused(operation, name, mask):
+    # Its masked cells hold anything. Whether to take them as zeros, say, is the user's to choose.
+    data = operation.arrays(np.float32)
+    masked = np.ma.array(data[name], mask=np.arange(data[name].size).reshape(data[name].shape) == 0)
+    if mask is not None:
+        masked.mask = mask
+    function = operation.name.split("[")[0].split(" ")[0]
+    with pytest.raises(TypeError, match=rf"^{function}: {name} is a masked array, .*{name}\.filled\(0\).*\.data"):
+        operation.call(**{**data, name: masked})
+    operation.call(**{**data, name: masked.filled(0)})
+
+
+def test_advice_for_a_list_is_not_a_method_of_arrays():
+    with pytest.raises(TypeError, match=r'relu: x must be .* received int64\. .*numpy\.asarray\(x, "float32"\)'):
+        fc.relu([1, 2, 3])
+    with pytest.raises(TypeError, match=r'correlate2d: in1 must be .* float16\. .*numpy\.asarray\(in1, "float32"\)'):
+        fc.correlate2d(memoryview(np.ones((2, 2), np.float16)), np.ones((1, 1)))
 
 
 def test_a_subclass_gives_a_plain_array(rng):
@@ -245,9 +340,6 @@ def test_a_subclass_gives_a_plain_array(rng):
 
 
 # out=
-
-
-WITH_OUT = [operation for operation in OPERATIONS if operation.takes_out]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -308,6 +400,41 @@ def test_out_beside_an_input_is_fine(algorithm, rng):
     both = np.full((2, 2, 4, 4, 3), np.nan, np.float32)
     both[0] = integers(rng, (2, 4, 4, 3))
     assert_exact(fc.conv2d(both[0], kernel, out=both[1], algorithm=algorithm), fc.conv2d(both[0].copy(), kernel))
+
+
+@pytest.mark.parametrize("operation", WITH_OUT, ids=str)
+def test_out_whose_cells_share_memory_is_refused(operation):
+    # Which of two results the cell would keep is chance: a broadcast view, and windows that overlap.
+    data = operation.arrays(np.float32)
+    shape = operation.call(**data).shape
+    row = np.zeros(shape[-1] + 64, np.float32)
+    function = operation.name.split("[")[0]
+    overlapping = np.lib.stride_tricks.as_strided(row, shape, (*(4,) * (len(shape) - 1), 4))
+    for out in (np.lib.stride_tricks.as_strided(row, shape, (*(0,) * (len(shape) - 1), 4)), overlapping):
+        assert out.flags.writeable
+        with pytest.raises(ValueError, match=rf"^{function}: cells of out share memory with each other \(strides \("):
+            operation.call(**data, out=out)
+    assert_exact(row, np.zeros_like(row))
+
+
+def test_indices_out(rng):
+    x = normals(rng, (2, 4, 4, 3))
+    indices = fc.max_pool2d(x, return_indices=True)[1]
+    options = {"return_indices": True}
+    found = np.full_like(indices, -1)
+    assert fc.max_pool2d(x, **options, indices_out=found)[1] is found
+    assert_exact(found, indices)
+    kept = found.copy()
+    wrong = (found.astype(np.int64), found[:1], x.view(np.int32)[:, :2, :2])
+    for array, message in zip(wrong, ("must have shape", "must have shape", "overlaps an input"), strict=True):
+        with pytest.raises(ValueError, match=rf"^max_pool2d: indices_out {message}"):
+            fc.max_pool2d(x, **options, indices_out=array)
+    both = np.zeros((2, 2, 2, 3), np.float32)
+    for out, indices_out in ((both, both.view(np.int32)), (both, both[::-1].view(np.int32))):
+        with pytest.raises(ValueError, match=r"^max_pool2d: indices_out overlaps out; give each memory"):
+            fc.max_pool2d(x, **options, out=out, indices_out=indices_out)
+    assert_exact(both, np.zeros_like(both))
+    assert_exact(found, kept)
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from .._shapes import Pads, Pair
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 FLOATS = (FLOAT32, FLOAT64)
+INDICES = (np.dtype(np.int32), np.dtype(np.int64))
 DATA_FORMATS = ("channels_last", "channels_first")
 # Above this a size, a product of sizes or an offset no longer fits the kernels' signed 64-bit arithmetic.
 MAX_SIZE = 2**63 - 1
@@ -111,6 +113,7 @@ def as_choice(where: str, name: str, value: Any, choices: tuple[Any, ...]) -> An
 
 def as_array(where: str, name: str, value: Any) -> np.ndarray:
     """``value`` as a NumPy array of float32 or float64 in native byte order; no copy where none is needed."""
+    given = value
     if type(value) is not np.ndarray:
         value = import_array(where, name, value)
     dtype = value.dtype
@@ -120,20 +123,45 @@ def as_array(where: str, name: str, value: Any) -> np.ndarray:
         return value.astype(value.dtype.newbyteorder("="))
     advice = ""
     if value.dtype.kind in "biuf":
-        advice = f' Convert it first: {name}.astype("float32").'
+        advice = " " + _conversion(name, given)
     elif value.dtype.kind == "c":
         advice = f" Take its real and imaginary parts apart: {name}.real, {name}.imag."
     raise TypeError(f"{where}: {name} must be float32 or float64, received {value.dtype}.{advice}")
 
 
+def _conversion(name: str, value: Any) -> str:
+    """How to bring an argument to float32, in words that work for what was given: a list has no astype."""
+    if isinstance(value, np.ndarray):
+        return f'Convert it first: {name}.astype("float32").'
+    return f'Convert it first: numpy.asarray({name}, "float32").'
+
+
 def import_array(where: str, name: str, value: Any) -> np.ndarray:
     """Anything with ``__array__``, the buffer protocol or ``__dlpack__``, or a nested list, as an array."""
-    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-        return np.from_dlpack(value)
+    masked = sys.modules.get("numpy.ma")  # NumPy imports it when the first masked array is made
+    if masked is not None and isinstance(value, masked.MaskedArray):
+        raise TypeError(
+            f"{where}: {name} is a masked array, whose masked cells would be taken for real ones. Say what they are: "
+            f"{name}.filled(0); or pass {name}.data if the mask means nothing here."
+        )
+    by_dlpack = hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
     try:
-        return np.asarray(value)
+        return np.from_dlpack(value) if by_dlpack else np.asarray(value)
     except Exception as error:
-        raise TypeError(f"{where}: {name} must be an array, received {type(value).__name__} ({error}).") from error
+        advice = " Move it to the CPU, as a type that NumPy has, first." if hasattr(value, "__dlpack__") else ""
+        raise TypeError(
+            f"{where}: {name} must be an array, received {type(value).__name__} ({error}).{advice}"
+        ) from error
+
+
+def as_indices(where: str, value: Any) -> np.ndarray:
+    """Pooling indices as an array of int32 or int64 in native byte order; no copy where none is needed."""
+    if type(value) is not np.ndarray:
+        value = import_array(where, "indices", value)
+    dtype = value.dtype.newbyteorder("=")
+    if dtype not in INDICES:
+        raise TypeError(f"{where}: indices must be int32 or int64, as max_pool2d returns them, received {value.dtype}.")
+    return value.astype(dtype, copy=False)
 
 
 def check_ndim(where: str, name: str, array: np.ndarray, ndim: int, layout: str) -> None:
@@ -167,7 +195,7 @@ def as_filter_arrays(where: str, in1: Any, in2: Any) -> tuple[np.ndarray, np.nda
         dtype = array.dtype
         known = dtype is FLOAT32 or dtype is FLOAT64 or dtype.kind in "biu"
         if not known and dtype.newbyteorder("=") not in FLOATS:
-            raise _filter_dtype_error(where, name, dtype)
+            raise _filter_dtype_error(where, name, dtype, value)
         arrays.append(array)
     first, second = arrays
     if first.dtype is second.dtype and (first.dtype is FLOAT32 or first.dtype is FLOAT64):
@@ -177,10 +205,10 @@ def as_filter_arrays(where: str, in1: Any, in2: Any) -> tuple[np.ndarray, np.nda
     return first, second, np.result_type(first.dtype, second.dtype)
 
 
-def _filter_dtype_error(where: str, name: str, dtype: np.dtype) -> TypeError:
+def _filter_dtype_error(where: str, name: str, dtype: np.dtype, value: Any) -> TypeError:
     advice = ""
     if dtype.kind == "f":
-        advice = f' Convert it first: {name}.astype("float32").'
+        advice = " " + _conversion(name, value)
     elif dtype.kind == "c":
         advice = f" Filter its real and imaginary parts apart: {name}.real, {name}.imag."
     return TypeError(f"{where}: {name} must be integers, bool, float32 or float64, received {dtype}.{advice}")
@@ -327,9 +355,17 @@ def check_shape(where: str, name: str, array: np.ndarray, expected: tuple[int, .
 
 
 def check_out(
-    where: str, out: Any, shape: tuple[int, ...], dtype: np.dtype, *others: np.ndarray | None, name: str = "out"
+    where: str,
+    out: Any,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    *inputs: np.ndarray | None,
+    name: str = "out",
 ) -> None:
-    """`out` must be a writeable array of the result's shape and type that shares no memory with the call's others."""
+    """The argument ``name``, where a result goes, must be a writeable array of the result's shape and type.
+
+    It must share no memory with an input, nor one of its cells with another.
+    """
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{where}: {name} must be a numpy array, received {type(out).__name__}.")
     if out.shape != shape or (out.dtype is not dtype and out.dtype != dtype):
@@ -338,10 +374,32 @@ def check_out(
             f"{out.dtype}. Make it with numpy.empty({shape}, {str(dtype)!r})."
         )
     if not out.flags.writeable:
-        raise ValueError(f"{where}: {name} is read-only. Give it memory of its own: numpy.empty_like({name}).")
-    for array in others:
+        raise ValueError(f"{where}: {name} is read-only. Make it with numpy.empty({shape}, {str(dtype)!r}).")
+    if not out.flags.c_contiguous and _cells_overlap(out):
+        raise ValueError(
+            f"{where}: cells of {name} share memory with each other (strides {out.strides} bytes). Make it with "
+            f"numpy.empty({shape}, {str(dtype)!r})."
+        )
+    for array in inputs:
         if array is not None and _share_memory(out, array):
-            raise ValueError(f"{where}: {name} overlaps an input or another output; give it memory of its own.")
+            raise ValueError(f"{where}: {name} overlaps an input; give it memory of its own.")
+
+
+def check_apart(where: str, first: str, a: np.ndarray | None, second: str, b: np.ndarray | None) -> None:
+    """Two results must not go to the same memory."""
+    if a is not None and b is not None and _share_memory(a, b):
+        raise ValueError(f"{where}: {first} overlaps {second}; give each memory of its own.")
+
+
+def _cells_overlap(array: np.ndarray) -> bool:
+    """Whether two cells of an array may be the same memory; never so for what slices and transposes give."""
+    reach = array.itemsize
+    for stride, size in sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True)):
+        if size > 1:
+            if stride < reach:
+                return array.size > 0
+            reach += stride * (size - 1)
+    return False
 
 
 def indices_out_error(where: str) -> ValueError:
@@ -421,11 +479,6 @@ def check_update(where: str, **arrays: np.ndarray | None) -> None:
             )
         if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
             raise ValueError(f"{where}: {name} must be C-contiguous, aligned and writeable.")
-
-
-def indices_dtype_error(where: str, dtype: np.dtype) -> TypeError:
-    """Pooling indices that are not integers."""
-    return TypeError(f"{where}: indices must be int32 or int64, as max_pool2d returns them, received {dtype}.")
 
 
 def indices_range_error(where: str, indices: np.ndarray, cells: int) -> ValueError:

@@ -41,7 +41,7 @@ class Result:
         apart: bool = False,
         name: str = "out",
     ) -> None:
-        # shape: NHWC, or any shape with channels_last
+        # shape: NHWC, or any shape with channels_last; name: of the argument `out`
         self.out = out
         self.channels_first = data_format == "channels_first"
         if out is None:

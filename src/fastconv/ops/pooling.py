@@ -13,13 +13,14 @@ from .._core import _pooling
 from .._typing import Array, ArrayLike, DataFormat, Padding, Size2D
 from .._validation import (
     as_array,
+    as_indices,
     as_padding,
     as_pair,
     as_shape4,
+    check_apart,
     check_elements,
     check_ndim,
     check_shape,
-    indices_dtype_error,
     indices_out_error,
     indices_range_error,
     padding_window_error,
@@ -108,24 +109,18 @@ def max_pool2d(
     x, p = _prepare(where, x, pool_size, strides, padding, data_format)
     if indices_out is not None and not return_indices:
         raise indices_out_error(where)
-    # The kernels' indices are as wide as their elements. int32 cannot count the cells of such a plane: it runs in
-    # float64, which is exact for float32.
-    kind = _FLOAT64 if return_indices and p.cells > INT32_MAX else x.dtype
     y = Result(where, p.y_shape, x.dtype, out, data_format, (x,))
-    found = None
+    images, found = as_nhwc(x, data_format), None
     if return_indices:
-        found = Result(where, p.y_shape, _index_dtype(kind), indices_out, data_format, (x, out), name="indices_out")
-    maxima = y.array if kind == x.dtype else np.empty(p.y_shape, kind)
-    _pooling.pool2d(
-        as_nhwc(x.astype(kind, copy=False), data_format),
-        maxima,
-        None if found is None else found.array,
-        itemsize=kind.itemsize,
-        is_max=True,
-        **p.geometry,
-    )
-    if maxima is not y.array:
-        y.array[...] = maxima
+        # Where indices as wide as the elements cannot count the plane's cells, they are wider.
+        index_dtype = INT64 if p.cells > INT32_MAX else _index_dtype(x.dtype)
+        found = Result(where, p.y_shape, index_dtype, indices_out, data_format, (x,), name="indices_out")
+        check_apart(where, "indices_out", indices_out, "out", out)
+    if found is not None and found.array.itemsize > x.itemsize:
+        _max_pool_bands(images, p, y.array, found.array)
+    else:
+        indices = None if found is None else found.array
+        _pooling.pool2d(images, y.array, indices, itemsize=x.itemsize, is_max=True, **p.geometry)
     return (y.finish(), found.finish()) if found else y.finish()
 
 
@@ -164,29 +159,26 @@ def max_pool2d_grad(
     """
     where = "max_pool2d_grad"
     grad_output, p = _prepare_grad(where, grad_output, input_shape, pool_size, strides, padding, data_format)
-    indices = np.asarray(indices)
-    if indices.dtype not in INDEX_UNSIGNED:
-        raise indices_dtype_error(where, indices.dtype)
+    indices = as_indices(where, indices)
     check_shape(where, "indices", indices, grad_output.shape, "grad_output's shape")
     # One pass: as unsigned numbers, negative ones are large.
     if indices.size and indices.view(INDEX_UNSIGNED[indices.dtype]).max() >= p.cells:
         raise indices_range_error(where, indices, p.cells)
     gx = Result(where, p.image, grad_output.dtype, out, data_format, (grad_output, indices))
-    # Such a plane runs in float64, as in max_pool2d; sums are rounded once, at the end.
-    kind = _FLOAT64 if p.cells > INT32_MAX else grad_output.dtype
-    sums = gx.array if kind == grad_output.dtype else np.empty(p.image, kind)
-    _pooling.max_pool2d_grad(
-        as_nhwc(grad_output.astype(kind, copy=False), data_format),
-        as_nhwc(indices.astype(_index_dtype(kind), copy=False), data_format),
-        sums,
-        itemsize=kind.itemsize,
-        n=p.image[0],
-        in_pixels=p.cells,
-        out_pixels=p.grid[0] * p.grid[1],
-        c=p.image[3],
-    )
-    if sums is not gx.array:
-        gx.array[...] = sums
+    grads, winners = as_nhwc(grad_output, data_format), as_nhwc(indices, data_format)
+    if p.cells > INT32_MAX and grad_output.itemsize == 4:
+        _scatter(grads, winners, gx.array)
+    else:
+        _pooling.max_pool2d_grad(
+            grads,
+            winners.astype(_index_dtype(grad_output.dtype), copy=False),
+            gx.array,
+            itemsize=grad_output.itemsize,
+            n=p.image[0],
+            in_pixels=p.cells,
+            out_pixels=p.grid[0] * p.grid[1],
+            c=p.image[3],
+        )
     return gx.finish()
 
 
@@ -274,6 +266,48 @@ def avg_pool2d_grad(
         **p.geometry,
     )
     return gx.finish()
+
+
+def _max_pool_bands(x: Array, p: PoolProblem, y: Array, indices: Array) -> None:
+    """Maxima and indices of planes whose cells int32 cannot count: bands of output rows, each on a plane of its own.
+
+    A band's image is the rows that its windows meet; beyond 2**31 cells, what a window spans alone, it is one row of
+    windows in float64, whose indices are int64.
+    """
+    n, ih, iw, c = p.image
+    rows = max((INT32_MAX // iw - p.window[0]) // p.strides[0] + 1, 1)
+    for image in range(n):
+        for first in range(0, p.grid[0], rows):
+            last = min(first + rows, p.grid[0])
+            top = max(first * p.strides[0] - p.origin[0], 0)
+            bottom = min((last - 1) * p.strides[0] - p.origin[0] + p.window[0], ih)
+            dtype = np.dtype(np.float64 if (bottom - top) * iw > INT32_MAX else x.dtype)
+            band = x[image : image + 1, top:bottom].astype(dtype, copy=False)
+            shape = (1, last - first, p.grid[1], c)
+            maxima, places = np.empty(shape, dtype), np.empty(shape, _index_dtype(dtype))
+            _pooling.pool2d(
+                band,
+                maxima,
+                places,
+                itemsize=dtype.itemsize,
+                is_max=True,
+                image=band.shape,
+                grid=shape[1:3],
+                window=p.window,
+                strides=p.strides,
+                origin=(p.origin[0] + top - first * p.strides[0], p.origin[1]),
+            )
+            y[image, first:last] = maxima[0]
+            np.add(places[0], top * iw, out=indices[image, first:last], casting="unsafe")
+
+
+def _scatter(grads: Array, winners: Array, gx: Array) -> None:
+    """max_pool2d_grad where the kernels' indices, as wide as their elements, cannot count the plane's cells."""
+    gx[...] = 0
+    n, _, _, c = gx.shape
+    planes = gx.reshape(n, -1, c)
+    for image in range(n):
+        np.add.at(planes[image], (winners[image].reshape(-1, c), np.arange(c)), grads[image].reshape(-1, c))
 
 
 def _index_dtype(dtype: np.dtype) -> np.dtype:
