@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from tally import TALLY
 
 import fastconv as fc
 
@@ -40,3 +41,11 @@ def isa(request: pytest.FixtureRequest) -> str:
     """Each instruction set that this machine has; ``test_runtime`` names those that it lacks."""
     fc.set_isa(request.param)
     return request.param
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """What the long property tests tried, to be recorded in README.md beside this file."""
+    if TALLY.problems and "not long" not in config.option.markexpr:
+        terminalreporter.section("problems tried")
+        for line in TALLY.lines():
+            terminalreporter.write_line(line)

@@ -1,4 +1,7 @@
-"""Convolution and pooling problems: listed edge cases and seeded random ones. Widen here, and every test widens."""
+"""Problems of convolution, transposed convolution and pooling: listed edge cases and seeded random ones.
+
+Widen here, and every test widens.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,11 @@ from oracle import integers
 
 from fastconv import reference
 from fastconv._shapes import output_hw, resolve_padding
+from fastconv.ops import _dispatch
+
+# Every algorithm of conv2d that can be asked for, and those that keep whole numbers exact.
+ALGORITHMS = tuple(name for name in _dispatch.ALGORITHMS if name != "auto")
+EXACT_ALGORITHMS = tuple(name for name in ALGORITHMS if name != "winograd")
 
 # Width of the widest register tile in float32 lanes, and a sum longer than one block of channels: sizes one beside
 # these are where a kernel changes its path.
@@ -290,6 +298,54 @@ CONV_PROBLEMS = CONV_EDGES + _lane_problems() + random_convs(seed=20, count=120)
 # Calls below about a million multiplications run on one thread whatever is set.
 WORK_FOR_ALL_THREADS = 1_100_000
 LARGE_CONV_PROBLEMS = repeated(CONV_PROBLEMS[::5], WORK_FOR_ALL_THREADS)
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """One transposed convolution in channels-last sizes; ``data_format`` says how its arrays are laid out."""
+
+    n: int
+    h: int
+    w: int
+    channels: int
+    kh: int
+    kw: int
+    filters: int
+    strides: Any = 1
+    padding: Any = "valid"
+    output_padding: Any = None
+    dilation_rate: Any = 1
+    data_format: str = "channels_last"
+    bias: bool = False
+    activation: str | None = None
+    seed: int = 0
+
+    def __str__(self) -> str:
+        tail = " cf" * (self.data_format == "channels_first") + " bias" * self.bias
+        return (
+            f"{self.n}x{self.h}x{self.w}x{self.channels} k{self.kh}x{self.kw}x{self.filters} s={self.strides} "
+            f"p={self.padding} op={self.output_padding} d={self.dilation_rate}{tail}"
+        )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        names = ("strides", "padding", "output_padding", "dilation_rate", "data_format")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        last = (self.n, self.h, self.w, self.channels)
+        return last if self.data_format == "channels_last" else (self.n, self.channels, self.h, self.w)
+
+    def arrays(self, make: Any = integers, dtype: Any = np.float64) -> dict[str, Any]:
+        rng = np.random.default_rng((self.seed, self.n, self.h, self.w, self.channels, self.filters))
+        data = {
+            "x": make(rng, self.input_shape, dtype),
+            "kernel": make(rng, (self.kh, self.kw, self.filters, self.channels), dtype),
+            "bias": make(rng, (self.filters,), dtype) if self.bias else None,
+        }
+        shape = reference.conv2d_transpose(data["x"], data["kernel"], **self.options).shape
+        return {**data, "grad_output": make(rng, shape, dtype)}
 
 
 @dataclass(frozen=True)

@@ -5,27 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from oracle import (
+    COMMON_MULTIPLE,
     DTYPES,
     assert_exact,
     assert_within,
     gamma,
     guarded_copy,
-    integers,
     normals,
     numerical_gradient,
     spoil_free_memory,
+    whole_averages,
 )
 from problems import POOL_PROBLEMS, Pool
 
 import fastconv as fc
 from fastconv import reference
-
-# 25200 is divisible by every number of real cells that a window below can hold, so that averages are whole numbers too.
-COMMON_MULTIPLE = 25200
-
-
-def whole_averages(rng, shape, dtype):
-    return integers(rng, shape, dtype) * dtype(COMMON_MULTIPLE)
 
 
 @pytest.mark.parametrize("problem", POOL_PROBLEMS, ids=str)

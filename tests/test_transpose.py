@@ -2,62 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from oracle import DTYPES, assert_exact, assert_within, gamma, guarded_copy, guarded_nan, integers, normals
+from problems import Transpose
 
 import fastconv as fc
 from fastconv import _shapes, reference
-
-
-@dataclass(frozen=True)
-class Transpose:
-    """One transposed convolution in channels-last sizes; ``data_format`` says how its arrays are laid out."""
-
-    n: int
-    h: int
-    w: int
-    channels: int
-    kh: int
-    kw: int
-    filters: int
-    strides: Any = 1
-    padding: Any = "valid"
-    output_padding: Any = None
-    dilation_rate: Any = 1
-    data_format: str = "channels_last"
-    bias: bool = False
-
-    def __str__(self) -> str:
-        tail = " cf" * (self.data_format == "channels_first") + " bias" * self.bias
-        return (
-            f"{self.n}x{self.h}x{self.w}x{self.channels} k{self.kh}x{self.kw}x{self.filters} s={self.strides} "
-            f"p={self.padding} op={self.output_padding} d={self.dilation_rate}{tail}"
-        )
-
-    @property
-    def options(self) -> dict[str, Any]:
-        names = ("strides", "padding", "output_padding", "dilation_rate", "data_format")
-        return {name: getattr(self, name) for name in names}
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        last = (self.n, self.h, self.w, self.channels)
-        return last if self.data_format == "channels_last" else (self.n, self.channels, self.h, self.w)
-
-    def arrays(self, make: Any = integers, dtype: Any = np.float64) -> dict[str, Any]:
-        rng = np.random.default_rng((self.n, self.h, self.w, self.channels, self.filters))
-        data = {
-            "x": make(rng, self.input_shape, dtype),
-            "kernel": make(rng, (self.kh, self.kw, self.filters, self.channels), dtype),
-            "bias": make(rng, (self.filters,), dtype) if self.bias else None,
-        }
-        shape = reference.conv2d_transpose(data["x"], data["kernel"], **self.options).shape
-        return {**data, "grad_output": make(rng, shape, dtype)}
-
 
 EDGES = (
     Transpose(1, 1, 1, 1, 1, 1, 1),
