@@ -9,10 +9,11 @@ from .._typing import Array, ArrayLike, DataFormat, Padding, Size2D
 from .._validation import as_arrays, check_shape
 from ._arrays import Result, as_nhwc
 from ._dispatch import to_format
-from .pooling import PoolProblem, _prepare
+from .pooling import PoolProblem, _prepare, bands
 
 # Average pooling's kernels divide a window's sum by its cells; told that a window has one cell, they sum.
 _SUM = 1
+SQUARES = 1 << 22  # elements of squares at a time, 16 MB of float32
 
 
 def l2_pool2d(
@@ -106,7 +107,13 @@ def l2_pool2d_grad(
 
 
 def _norms(images: Array, p: PoolProblem, y: Array) -> None:
+    whole = (slice(None), slice(None))
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        squares = np.square(images)
-        _pooling.pool2d(squares, y, None, itemsize=images.itemsize, is_max=False, window_cells=_SUM, **p.geometry)
+        # Squares of a large batch are made a band at a time: a second batch of memory would be needed for nothing else.
+        parts = bands(p, SQUARES // p.image[3]) if images.size > SQUARES else ((whole, whole, p),)
+        for cells, outputs, part in parts:
+            squares = np.square(images[cells])
+            _pooling.pool2d(
+                squares, y[outputs], None, itemsize=y.itemsize, is_max=False, window_cells=_SUM, **part.geometry
+            )
         np.sqrt(y, out=y)

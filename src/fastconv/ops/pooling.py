@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -30,8 +31,7 @@ from ._arrays import Result, as_nhwc, check_format
 from ._dispatch import to_format, to_nhwc
 
 INT32_MAX = 2**31 - 1
-INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
-_FLOAT64 = np.dtype(np.float64)
+INT32, INT64, FLOAT64 = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.float64)
 INDEX_UNSIGNED = {INT32: np.uint32, INT64: np.uint64}
 
 
@@ -268,37 +268,36 @@ def avg_pool2d_grad(
     return gx.finish()
 
 
-def _max_pool_bands(x: Array, p: PoolProblem, y: Array, indices: Array) -> None:
-    """Maxima and indices of planes whose cells int32 cannot count: bands of output rows, each on a plane of its own.
+def bands(p: PoolProblem, most: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], PoolProblem]]:
+    """Each image's pooling as poolings of bands of its rows that have at most ``most`` cells, or one row of windows.
 
-    A band's image is the rows that its windows meet; beyond 2**31 cells, what a window spans alone, it is one row of
-    windows in float64, whose indices are int64.
+    Yields where a band's image and its outputs are, as (image, rows), and its problem.
     """
     n, ih, iw, c = p.image
-    rows = max((INT32_MAX // iw - p.window[0]) // p.strides[0] + 1, 1)
+    rows = max((most // iw - p.window[0]) // p.strides[0] + 1, 1)
     for image in range(n):
+        one = slice(image, image + 1)
         for first in range(0, p.grid[0], rows):
             last = min(first + rows, p.grid[0])
-            top = max(first * p.strides[0] - p.origin[0], 0)
-            bottom = min((last - 1) * p.strides[0] - p.origin[0] + p.window[0], ih)
-            dtype = np.dtype(np.float64 if (bottom - top) * iw > INT32_MAX else x.dtype)
-            band = x[image : image + 1, top:bottom].astype(dtype, copy=False)
-            shape = (1, last - first, p.grid[1], c)
-            maxima, places = np.empty(shape, dtype), np.empty(shape, _index_dtype(dtype))
-            _pooling.pool2d(
-                band,
-                maxima,
-                places,
-                itemsize=dtype.itemsize,
-                is_max=True,
-                image=band.shape,
-                grid=shape[1:3],
-                window=p.window,
-                strides=p.strides,
-                origin=(p.origin[0] + top - first * p.strides[0], p.origin[1]),
-            )
-            y[image, first:last] = maxima[0]
-            np.add(places[0], top * iw, out=indices[image, first:last], casting="unsafe")
+            start = first * p.strides[0] - p.origin[0]
+            top, bottom = max(start, 0), min((last - 1) * p.strides[0] - p.origin[0] + p.window[0], ih)
+            origin, grid = (top - start, p.origin[1]), (last - first, p.grid[1])
+            band = PoolProblem((1, bottom - top, iw, c), grid, p.window, p.strides, origin)
+            yield (one, slice(top, bottom)), (one, slice(first, last)), band
+
+
+def _max_pool_bands(x: Array, p: PoolProblem, y: Array, indices: Array) -> None:
+    """Maxima and int64 indices of planes whose cells int32 cannot count: bands are planes that it can.
+
+    Where one row of windows alone meets more cells, it runs in float64, whose indices are int64.
+    """
+    for cells, outputs, band in bands(p, INT32_MAX):
+        dtype = FLOAT64 if band.cells > INT32_MAX else x.dtype
+        maxima, places = np.empty(band.y_shape, dtype), np.empty(band.y_shape, _index_dtype(dtype))
+        image = x[cells].astype(dtype, copy=False)
+        _pooling.pool2d(image, maxima, places, itemsize=dtype.itemsize, is_max=True, **band.geometry)
+        y[outputs] = maxima
+        np.add(places, cells[1].start * p.image[2], out=indices[outputs])
 
 
 def _scatter(grads: Array, winners: Array, gx: Array) -> None:
@@ -306,8 +305,9 @@ def _scatter(grads: Array, winners: Array, gx: Array) -> None:
     gx[...] = 0
     n, _, _, c = gx.shape
     planes = gx.reshape(n, -1, c)
-    for image in range(n):
-        np.add.at(planes[image], (winners[image].reshape(-1, c), np.arange(c)), grads[image].reshape(-1, c))
+    with np.errstate(invalid="ignore", over="ignore"):
+        for image in range(n):
+            np.add.at(planes[image], (winners[image].reshape(-1, c), np.arange(c)), grads[image].reshape(-1, c))
 
 
 def _index_dtype(dtype: np.dtype) -> np.dtype:
