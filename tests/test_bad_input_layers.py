@@ -1,6 +1,5 @@
 """Wrong calls of every layer, activation, initialiser and regulariser. Each line: the call, the error, its words."""
 
-
 from __future__ import annotations
 
 import inspect

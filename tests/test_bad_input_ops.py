@@ -3,7 +3,6 @@
 `test_conv_errors.py` has the longer stories. Here nothing is left out: `test_every_function_has_wrong_calls` counts.
 """
 
-# ruff: noqa: E501 -- a call, its error and its words stand on one line
 from __future__ import annotations
 
 import inspect
@@ -83,78 +82,107 @@ RIGHT: dict[str, str] = {
     "channel_moments": "X",
 }
 
-WRONG_OPTIONS: list[tuple[str, str, type[Exception], str]] = [
-    (option, value, error, rf"^{{name}}: {option} {words}")
-    for option in ("strides", "dilation_rate", "pool_size")
-    for value, error, words in (
-        ("0", ValueError, "must be at least 1 .*received 0"),
-        ("-1", ValueError, "must be at least 1 .*received -1"),
-        ("(1, 0)", ValueError, r"must be at least 1 .*received \(1, 0\)"),
-        ("()", ValueError, r"must be an int or a pair .*received \(\)"),
-        ("(1, 2, 3)", ValueError, r"must be an int or a pair .*received \(1, 2, 3\)"),
-        ("np.ones((2, 2), int)", TypeError, "must be an integer, received array"),
-        ("1.0", TypeError, "must be an integer, received 1.0 of type float"),
-        ("np.float32(1)", TypeError, "must be an integer, received .*float32"),
-        ("'1'", TypeError, "must be an integer, received '1' of type str"),
-        ("True", TypeError, "must be an integer, received True of type bool"),
-        ("{1}", TypeError, r"must be an integer, received .1. of type set"),
-        ("[1] * 100_000", ValueError, r".*received \[1, 1, .* … .*1\]"),
-        ("2**64", ValueError, ".* fit 64 bits"),
-        ("(1, 10**400)", ValueError, ".* fit 64 bits"),
-    )
-] + [
-    ("padding", value, error, rf"^{{name}}: padding {words}")
-    for value, error, words in (
-        ("-1", ValueError, "must be at least 0 .*received -1"),
-        ("'full'", ValueError, r"must be 'valid', 'same', an int, a pair .*received 'full'"),
-        ("''", ValueError, "must be 'valid'"),
-        ("b'same'", TypeError, "must be an integer"),
-        ("None", TypeError, "must be an integer, received None of type NoneType"),
-        ("((1, 1), 1)", ValueError, r"must be an int, a pair .*received \(\(1, 1\), 1\)"),
-        ("(1, (1, 1))", ValueError, r"must be an int, a pair .*received \(1, \(1, 1\)\)"),
-        ("((1, 1), (1,))", ValueError, r"must be an int or a pair \(h, w\), received \(1,\)"),
-        ("((1, 1), (1, 1), (1, 1))", ValueError, "must be an int, a pair"),
-        ("((1, 1), (1, -1))", ValueError, "must be at least 0"),
-        ("(((1, 1), 1), (1, 1))", TypeError, "must be an integer"),
-        ("(1, 1, 1)", ValueError, "must be an int or a pair"),
-        ("0.5", TypeError, "must be an integer, received 0.5"),
-        ("2**63", ValueError, ".* fit 64 bits"),
-    )
-] + [
-    ("padding", "huge", ValueError, "^{name}: (padding|an array of .* does not fit 64 bits|with padding|images of)"),
-    ("padding", "(0, huge)", ValueError, "^{name}: (padding|an array of .* does not fit 64 bits|with padding|images of)"),
-    ("data_format", "'NHWC'", ValueError, "^{name}: data_format must be one of 'channels_last', 'channels_first', received"),
-    ("data_format", "None", ValueError, "^{name}: data_format must be one of .*received None"),
-    ("data_format", "1", ValueError, "^{name}: data_format must be one of .*received 1"),
-    ("algorithm", "'fft'", ValueError, "^{name}: algorithm must be one of 'auto', 'direct', .*received 'fft'"),
-    ("algorithm", "None", ValueError, "^{name}: algorithm must be one of"),
-    ("groups", "0", ValueError, "^{name}: groups"),
-    ("groups", "-1", ValueError, "^{name}: groups"),
-    ("groups", "1.0", TypeError, "^{name}: groups must be an integer, received 1.0"),
-    ("groups", "None", TypeError, "^{name}: groups must be an integer"),
-    ("groups", "huge", ValueError, "^{name}: groups="),
-    ("activation", "'rleu'", ValueError, "^{name}: activation must be None, one of 'linear', 'relu'.*received 'rleu'"),
-    ("activation", "3", ValueError, "^{name}: activation must be None.*received 3"),
-    ("out", "[0.0]", TypeError, "^{name}: out must be a numpy array, received list"),
-    ("out", "np.zeros(3)", ValueError, r"^{name}: out must have shape .*received shape \(3,\).* Make it with numpy.empty"),
-    ("axis", "99", ValueError, "^{name}: axis 99 is out of range for an array of shape"),
-    ("axis", "-99", ValueError, "^{name}: axis -99 is out of range"),
-    ("axis", "0.0", TypeError, "^{name}: axis must be an integer, received 0.0"),
-    ("axis", "None", TypeError, "^{name}: axis must be an integer, received None"),
-    ("output_padding", "1", ValueError, "^{name}: `output_padding` must be strictly less than `strides`"),
-    ("output_padding", "-1", ValueError, "^{name}: output_padding must be at least 0"),
-    ("output_padding", "0.5", TypeError, "^{name}: output_padding must be an integer"),
-    ("mode", "'SAME'", ValueError, "^{name}: mode must be one of 'full', 'same', 'valid', received 'SAME'"),
-    ("mode", "None", ValueError, "^{name}: mode must be one of"),
-    ("boundary", "'reflect'", ValueError, "^{name}: boundary must be one of 'fill', .*received 'reflect'"),
-    ("fillvalue", "'0'", TypeError, "^{name}: fillvalue must be a real number, received '0'"),
-    ("fillvalue", "1j", TypeError, "^{name}: fillvalue must be a real number"),
-    ("fillvalue", "[1, 2]", TypeError, "^{name}: fillvalue must be a real number"),
-    ("fillvalue", "None", TypeError, "^{name}: fillvalue must be a real number"),
-    ("epsilon", "'small'", TypeError, "^{name}: epsilon must be a number, received 'small'"),
-    ("epsilon", "-1", ValueError, "^{name}: epsilon must be at least 0"),
-    ("epsilon", "np.nan", ValueError, "^{name}: epsilon must be at least 0 and finite, received nan"),
-]  # fmt: skip
+WRONG_OPTIONS: list[tuple[str, str, type[Exception], str]] = (
+    [
+        (option, value, error, rf"^{{name}}: {option} {words}")
+        for option in ("strides", "dilation_rate", "pool_size")
+        for value, error, words in (
+            ("0", ValueError, "must be at least 1 .*received 0"),
+            ("-1", ValueError, "must be at least 1 .*received -1"),
+            ("(1, 0)", ValueError, r"must be at least 1 .*received \(1, 0\)"),
+            ("()", ValueError, r"must be an int or a pair .*received \(\)"),
+            ("(1, 2, 3)", ValueError, r"must be an int or a pair .*received \(1, 2, 3\)"),
+            ("np.ones((2, 2), int)", TypeError, "must be an integer, received array"),
+            ("1.0", TypeError, "must be an integer, received 1.0 of type float"),
+            ("np.float32(1)", TypeError, "must be an integer, received .*float32"),
+            ("'1'", TypeError, "must be an integer, received '1' of type str"),
+            ("True", TypeError, "must be an integer, received True of type bool"),
+            ("{1}", TypeError, r"must be an integer, received .1. of type set"),
+            ("[1] * 100_000", ValueError, r".*received \[1, 1, .* … .*1\]"),
+            ("2**64", ValueError, ".* fit 64 bits"),
+            ("(1, 10**400)", ValueError, ".* fit 64 bits"),
+        )
+    ]
+    + [
+        ("padding", value, error, rf"^{{name}}: padding {words}")
+        for value, error, words in (
+            ("-1", ValueError, "must be at least 0 .*received -1"),
+            ("'full'", ValueError, r"must be 'valid', 'same', an int, a pair .*received 'full'"),
+            ("''", ValueError, "must be 'valid'"),
+            ("b'same'", TypeError, "must be an integer"),
+            ("None", TypeError, "must be an integer, received None of type NoneType"),
+            ("((1, 1), 1)", ValueError, r"must be an int, a pair .*received \(\(1, 1\), 1\)"),
+            ("(1, (1, 1))", ValueError, r"must be an int, a pair .*received \(1, \(1, 1\)\)"),
+            ("((1, 1), (1,))", ValueError, r"must be an int or a pair \(h, w\), received \(1,\)"),
+            ("((1, 1), (1, 1), (1, 1))", ValueError, "must be an int, a pair"),
+            ("((1, 1), (1, -1))", ValueError, "must be at least 0"),
+            ("(((1, 1), 1), (1, 1))", TypeError, "must be an integer"),
+            ("(1, 1, 1)", ValueError, "must be an int or a pair"),
+            ("0.5", TypeError, "must be an integer, received 0.5"),
+            ("2**63", ValueError, ".* fit 64 bits"),
+        )
+    ]
+    + [
+        (
+            "padding",
+            "huge",
+            ValueError,
+            "^{name}: (padding|an array of .* does not fit 64 bits|with padding|images of)",
+        ),
+        (
+            "padding",
+            "(0, huge)",
+            ValueError,
+            "^{name}: (padding|an array of .* does not fit 64 bits|with padding|images of)",
+        ),
+        (
+            "data_format",
+            "'NHWC'",
+            ValueError,
+            "^{name}: data_format must be one of 'channels_last', 'channels_first', received",
+        ),
+        ("data_format", "None", ValueError, "^{name}: data_format must be one of .*received None"),
+        ("data_format", "1", ValueError, "^{name}: data_format must be one of .*received 1"),
+        ("algorithm", "'fft'", ValueError, "^{name}: algorithm must be one of 'auto', 'direct', .*received 'fft'"),
+        ("algorithm", "None", ValueError, "^{name}: algorithm must be one of"),
+        ("groups", "0", ValueError, "^{name}: groups"),
+        ("groups", "-1", ValueError, "^{name}: groups"),
+        ("groups", "1.0", TypeError, "^{name}: groups must be an integer, received 1.0"),
+        ("groups", "None", TypeError, "^{name}: groups must be an integer"),
+        ("groups", "huge", ValueError, "^{name}: groups="),
+        (
+            "activation",
+            "'rleu'",
+            ValueError,
+            "^{name}: activation must be None, one of 'linear', 'relu'.*received 'rleu'",
+        ),
+        ("activation", "3", ValueError, "^{name}: activation must be None.*received 3"),
+        ("out", "[0.0]", TypeError, "^{name}: out must be a numpy array, received list"),
+        (
+            "out",
+            "np.zeros(3)",
+            ValueError,
+            r"^{name}: out must have shape .*received shape \(3,\).* Make it with numpy.empty",
+        ),
+        ("axis", "99", ValueError, "^{name}: axis 99 is out of range for an array of shape"),
+        ("axis", "-99", ValueError, "^{name}: axis -99 is out of range"),
+        ("axis", "0.0", TypeError, "^{name}: axis must be an integer, received 0.0"),
+        ("axis", "None", TypeError, "^{name}: axis must be an integer, received None"),
+        ("output_padding", "1", ValueError, "^{name}: `output_padding` must be strictly less than `strides`"),
+        ("output_padding", "-1", ValueError, "^{name}: output_padding must be at least 0"),
+        ("output_padding", "0.5", TypeError, "^{name}: output_padding must be an integer"),
+        ("mode", "'SAME'", ValueError, "^{name}: mode must be one of 'full', 'same', 'valid', received 'SAME'"),
+        ("mode", "None", ValueError, "^{name}: mode must be one of"),
+        ("boundary", "'reflect'", ValueError, "^{name}: boundary must be one of 'fill', .*received 'reflect'"),
+        ("fillvalue", "'0'", TypeError, "^{name}: fillvalue must be a real number, received '0'"),
+        ("fillvalue", "1j", TypeError, "^{name}: fillvalue must be a real number"),
+        ("fillvalue", "[1, 2]", TypeError, "^{name}: fillvalue must be a real number"),
+        ("fillvalue", "None", TypeError, "^{name}: fillvalue must be a real number"),
+        ("epsilon", "'small'", TypeError, "^{name}: epsilon must be a number, received 'small'"),
+        ("epsilon", "-1", ValueError, "^{name}: epsilon must be at least 0"),
+        ("epsilon", "np.nan", ValueError, "^{name}: epsilon must be at least 0 and finite, received nan"),
+    ]
+)
 
 
 def _function(name: str) -> Any:
@@ -231,8 +259,16 @@ def _shape_cases() -> list[bad_input.Case]:
 
 SHAPES_AND_OUT: list[bad_input.Case] = [
     # axes: what came, what is expected, and how to add the missing one
-    ("fc.conv2d(X[0], K)", ValueError, r"x must have 4 axes \(n, h, w, c\), received x\.shape=\(8, 8, 4\)\. Add the batch axis: x\[None\]"),
-    ("fc.conv2d(X, K[0])", ValueError, r"kernel must have 4 axes .*received kernel\.shape=\(3, 4, 6\)\. An axis of length 1"),
+    (
+        "fc.conv2d(X[0], K)",
+        ValueError,
+        r"x must have 4 axes \(n, h, w, c\), received x\.shape=\(8, 8, 4\)\. Add the batch axis: x\[None\]",
+    ),
+    (
+        "fc.conv2d(X, K[0])",
+        ValueError,
+        r"kernel must have 4 axes .*received kernel\.shape=\(3, 4, 6\)\. An axis of length 1",
+    ),
     ("fc.conv2d(X, W)", ValueError, r"kernel must have 4 axes .*received kernel\.shape=\(3, 3\)\.$"),
     ("fc.conv2d_transpose(X[0], KT)", ValueError, r"x must have 4 axes .*Add the batch axis"),
     ("fc.depthwise_conv2d(X, W)", ValueError, r"kernel must have 4 axes \(kh, kw, channels, multiplier\)"),
@@ -277,9 +313,17 @@ SHAPES_AND_OUT: list[bad_input.Case] = [
     ("ops.batch_normalization(X, C, C, scale=B)", ValueError, r"scale must have shape \(4,\)"),
     ("ops.batch_normalization_grad(X[:1], X, C, C)", ValueError, "grad_output must have shape"),
     # pooling indices: never written outside the image
-    ("fc.max_pool2d_grad(P, BAD, X.shape)", ValueError, r"indices must lie in \[0, 64\).*received values from 64 to 64"),
+    (
+        "fc.max_pool2d_grad(P, BAD, X.shape)",
+        ValueError,
+        r"indices must lie in \[0, 64\).*received values from 64 to 64",
+    ),
     ("fc.max_pool2d_grad(P, NEG, X.shape)", ValueError, "received values from -1 to -1"),
-    ("fc.max_pool2d_grad(P, np.full(I.shape, -2**63), X.shape)", ValueError, "received values from -9223372036854775808"),
+    (
+        "fc.max_pool2d_grad(P, np.full(I.shape, -2**63), X.shape)",
+        ValueError,
+        "received values from -9223372036854775808",
+    ),
     ("fc.max_pool2d_grad(P, P, X.shape)", TypeError, "indices must be int32 or int64.*received float32"),
     ("fc.max_pool2d_grad(P, I.astype('uint8'), X.shape)", TypeError, "indices must be int32 or int64"),
     ("fc.max_pool2d_grad(P, None, X.shape)", TypeError, "indices must be int32 or int64"),
@@ -292,12 +336,24 @@ SHAPES_AND_OUT: list[bad_input.Case] = [
     ("fc.max_pool2d(X, out=X[:, :4, :4])", ValueError, "out overlaps"),
     ("fc.max_pool2d(X, indices_out=IOUT)", ValueError, "return_indices is False. Pass return_indices=True"),
     ("fc.max_pool2d(X, return_indices=True, indices_out=POUT)", ValueError, "indices_out must have .* dtype int32"),
-    ("fc.max_pool2d(X, return_indices=True, out=POUT, indices_out=POUT.view('int32'))", ValueError, "indices_out overlaps"),
-    ("fc.max_pool2d(X, return_indices=True, out=POUT, indices_out=[1])", TypeError, "indices_out must be a numpy array"),
+    (
+        "fc.max_pool2d(X, return_indices=True, out=POUT, indices_out=POUT.view('int32'))",
+        ValueError,
+        "indices_out overlaps",
+    ),
+    (
+        "fc.max_pool2d(X, return_indices=True, out=POUT, indices_out=[1])",
+        TypeError,
+        "indices_out must be a numpy array",
+    ),
     # activations of the user's own: out stays as it was whatever they do
     ("fc.conv2d(X, K, out=OUT, activation=raising)", ValueError, "own has failed"),
     ("fc.conv2d(X, K, out=OUT, activation=spoils)", ValueError, "own has failed"),
-    ("fc.conv2d(X, K, out=OUT, activation=one)", ValueError, r"must return real numbers in the shape .*It returned \(1, 6, 6, 6\)"),
+    (
+        "fc.conv2d(X, K, out=OUT, activation=one)",
+        ValueError,
+        r"must return real numbers in the shape .*It returned \(1, 6, 6, 6\)",
+    ),
     ("fc.conv2d(X, K, activation=text)", ValueError, "must return real numbers"),
     ("fc.conv2d(X, K, activation=imaginary)", ValueError, "It returned .* of complex64"),
     ("fc.conv2d_transpose(X, KT, activation=one)", ValueError, "must return real numbers"),
@@ -321,7 +377,7 @@ SHAPES_AND_OUT: list[bad_input.Case] = [
     ("fc.set_isa('sse9')", ValueError, "'sse9' is not available here; choose one of"),
     ("fc.set_isa(None)", ValueError, "None is not available here"),
     ("fc.set_isa(['avx2'])", ValueError, "is not available here"),
-]  # fmt: skip
+]
 
 CASES = [*_option_cases(), *_array_cases(), *_shape_cases(), *SHAPES_AND_OUT]
 

@@ -33,14 +33,14 @@ def cached():
 def test_a_problem_is_planned_once():
     for _ in range(3):
         fc.conv2d(*images(9))
-    assert conv._forward_plan.cache_info()[:2] == (2, 1)
+    assert conv.forward_plan.cache_info()[:2] == (2, 1)
     assert _plans._built > 0
 
 
 def test_every_kind_of_plan_is_counted():
     # Whatever keeps plans must be bounded by bytes: no function of ops/ that makes one has a cache of its own.
     names = {cache.__name__ for cache in _plans._caches}
-    assert {"_forward_plan", "_grad_input_plans", "_grad_kernel_plan", "_product_plan", "_kernel_grad_plan"} <= names
+    assert {"forward_plan", "_grad_input_plans", "_grad_kernel_plan", "product_plan", "_kernel_grad_plan"} <= names
     for path in Path(_plans.__file__).parent.glob("*.py"):
         source = path.read_text()
         assert not re.search(r"@lru_cache[^\n]*\ndef \w+\([^)]*\) -> [^\n]*Plan", source), path.name
@@ -72,7 +72,7 @@ def test_one_plan_larger_than_all_may_be_still_runs(monkeypatch):
 
 
 def test_a_plan_says_what_it_holds():
-    problem = {"itemsize": 4, "groups": 1, "group_inputs": 1, "group_outputs": 2, "steps": (1, 1), "tap_rows": [0],
+    problem = {"isa": fc.get_isa(), "itemsize": 4, "groups": 1, "group_inputs": 1, "group_outputs": 2, "steps": (1, 1), "tap_rows": [0],
                "tap_cols": [0], "tap_weights": [0], "weight_strides": (2, 1, 0)}  # fmt: skip
     small, large = (
         ConvPlan(image=(1, 1, w, 1), grid=(1, w), out_strides=(0, 2 * w, 2 * w, 2), **problem) for w in (50, 1000)

@@ -205,7 +205,7 @@ def test_callbacks_do_not_fight_a_schedule():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: schedules.ExponentialDecay(0.1, 0, 0.5), "decay_steps must be above 0, received 0"),
+        (lambda: schedules.ExponentialDecay(0.1, 0, 0.5), "decay_steps must be above 0 and finite, received 0"),
         (lambda: schedules.ExponentialDecay(-0.1, 10, 0.5), "initial_learning_rate must be at least 0"),
         (lambda: schedules.CosineDecay(0.1, -5), "decay_steps must be above 0"),
         (lambda: schedules.CosineDecay(0.1, 5, warmup_target=-1), "warmup_target must be at least 0"),

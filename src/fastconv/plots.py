@@ -15,6 +15,7 @@ import numpy as np
 
 from ._validation import (
     as_class_names,
+    as_count,
     as_curves,
     as_feature_maps,
     as_filters,
@@ -118,6 +119,7 @@ def plot_filters(layer_or_kernel: Any, *, max_filters: int = 64, title: str | No
     kernel = as_filters(layer_or_kernel)
     name = getattr(layer_or_kernel, "name", None)
     kh, kw, channels, filters = kernel.shape
+    max_filters = as_count("plot_filters", "max_filters", max_filters, 1)
     shown_filters, shown_channels = min(filters, max_filters), min(channels, max_filters)
     limit = float(np.nanmax(np.abs(kernel), initial=0.0)) or 1.0
     style: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
@@ -179,7 +181,7 @@ def plot_feature_maps(maps: Any, *, max_maps: int = 64, title: str | None = None
     """
     array = as_feature_maps(maps)
     height, width, channels = array.shape
-    shown = min(channels, max_maps)
+    shown = min(channels, as_count("plot_feature_maps", "max_maps", max_maps, 1))
     columns = _columns(shown, 8)
     rows = math.ceil(shown / columns)
     figure = _figure(max(4.0, 1.1 * columns + 1.2), max(2.2, 1.25 * rows + 0.6))
@@ -236,7 +238,7 @@ def plot_predictions(
     if truth is not None:
         check_same_length(where, images=pictures, labels=truth)
     names = as_class_names(where, class_names, chances.shape[1])
-    columns = min(columns, len(pictures))
+    columns = min(as_count("plot_predictions", "columns", columns, 1), len(pictures))
     rows = math.ceil(len(pictures) / columns)
     long_names = max(map(len, names)) > 3
     figure = _figure(max(3.2, (3.6 if long_names else 2.9) * columns), 1.75 * rows + (0.5 if title else 0.1))
@@ -298,6 +300,7 @@ def plot_confidence_histogram(probabilities: Any, labels: Any, *, bins: int = 20
     check_same_length(where, probabilities=chances, labels=truth)
     highest = np.minimum(chances.max(axis=1), 1.0)  # a float32 softmax may give 1.0000001
     wrong = highest[chances.argmax(axis=1) != truth]
+    bins = as_count("plot_confidence_histogram", "bins", bins, 1)
     edges = np.linspace(1 / chances.shape[1], 1, bins + 1).tolist()
     figure = _figure(6.0, 3.8)
     (panel,) = _grid(figure, 1, 1)

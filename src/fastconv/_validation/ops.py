@@ -79,6 +79,13 @@ def as_pair(where: str, name: str, value: Any, minimum: int = 1) -> Pair:
     return pair
 
 
+def as_count(where: str, name: str, value: Any, least: int = 0) -> int:
+    """An integer, ``least`` or more."""
+    count = as_index(where, name, value)
+    as_number(where, name, count, least)
+    return count
+
+
 def _is_sequence(value: Any) -> bool:
     """Whether ``value`` is a tuple, a list or an array with an axis."""
     return isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)

@@ -19,6 +19,8 @@ class _Monitor(Callback):
     def __init__(self, monitor: str, mode: str, min_delta: float, best: float | None) -> None:
         super().__init__()
         where = type(self).__name__
+        if not isinstance(monitor, str):
+            raise _validation.wrong_type(where, "monitor", monitor, "the name of a figure in the logs")
         self.monitor = monitor
         self.mode = _validation.as_choice(where, "mode", mode, ("auto", "min", "max"))
         self.min_delta = abs(_validation.as_number(where, "min_delta", min_delta))
@@ -89,11 +91,11 @@ class EarlyStopping(_Monitor):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta, None)
-        self.patience = _validation.as_index("EarlyStopping", "patience", patience)
+        self.patience = _validation.as_count("EarlyStopping", "patience", patience)
         self.verbose = verbose
         self.baseline = None if baseline is None else _validation.as_number("EarlyStopping", "baseline", baseline)
         self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = _validation.as_index("EarlyStopping", "start_from_epoch", start_from_epoch)
+        self.start_from_epoch = _validation.as_count("EarlyStopping", "start_from_epoch", start_from_epoch)
         self.on_train_begin()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -166,6 +168,8 @@ class ModelCheckpoint(_Monitor):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, mode, 0, initial_value_threshold)
+        if initial_value_threshold is not None:
+            _validation.as_number("ModelCheckpoint", "initial_value_threshold", initial_value_threshold)
         self.filepath = os.fspath(filepath)
         endings = (".weights.h5", ".weights.npz") if save_weights_only else (".keras",)
         if not self.filepath.endswith(endings):
@@ -262,9 +266,9 @@ class ReduceLROnPlateau(_Monitor):
         self.factor = _validation.as_number(where, "factor", factor, 0, open_low=True)
         if self.factor >= 1:
             raise _validation.wrong_state(where, f"received factor={factor!r}.", "It must be below 1.")
-        self.patience = _validation.as_index(where, "patience", patience)
+        self.patience = _validation.as_count(where, "patience", patience)
         self.verbose = verbose
-        self.cooldown = _validation.as_index(where, "cooldown", cooldown)
+        self.cooldown = _validation.as_count(where, "cooldown", cooldown)
         self.min_lr = _validation.as_number(where, "min_lr", min_lr, 0)
         self.on_train_begin()
 

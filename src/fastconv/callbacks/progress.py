@@ -9,6 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from .. import _validation
 from .base import Callback, Logs
 
 
@@ -45,7 +46,7 @@ class ProgressBar(Callback):
 
     def __init__(self, verbose: int = 1, stream: IO[str] | None = None) -> None:
         super().__init__()
-        self.verbose = verbose
+        self.verbose = int(_validation.as_choice("ProgressBar", "verbose", verbose, (0, 1, 2)))
         self._stream = stream
         self._bar: Any = None
         self._in_training = False

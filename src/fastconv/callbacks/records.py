@@ -92,7 +92,13 @@ class LambdaCallback(Callback):
             "on_train_batch_begin": on_train_batch_begin,
             "on_train_batch_end": on_train_batch_end,
         }
-        self.__dict__.update(kwargs)
+        hooks |= kwargs
+        for name, hook in hooks.items():
+            if not hasattr(Callback, name) or not name.startswith("on_"):
+                known = (known for known in dir(Callback) if known.startswith("on_"))
+                raise _validation.unknown_name("LambdaCallback", "event", name, known)
+            if hook is not None and not callable(hook):
+                raise _validation.wrong_type("LambdaCallback", name, hook, "a function")
         self.__dict__.update({name: hook for name, hook in hooks.items() if hook is not None})
 
 
@@ -163,6 +169,8 @@ class CSVLogger(Callback):
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
         super().__init__()
         self.filename = os.fspath(filename)
+        if not isinstance(separator, str) or len(separator) != 1:
+            raise _validation.wrong_type("CSVLogger", "separator", separator, "a string of one character")
         self.separator = separator
         self.append = append
         self._file: IO[str] | None = None

@@ -20,7 +20,7 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> np.ndar
         >>> binary_accuracy([1, 0], [[0.9], [0.6]]).tolist()
         [[1.0], [0.0]]
     """
-    y_true, y_pred = same_rank(np.asarray(y_true), np.asarray(y_pred))
+    y_true, y_pred = same_rank("binary_accuracy", y_true, y_pred)
     return ((y_pred > threshold) == y_true).astype(np.float32)
 
 
@@ -32,6 +32,7 @@ def categorical_accuracy(y_true: Any, y_pred: Any) -> np.ndarray:
         >>> categorical_accuracy([[0, 1], [1, 0]], [[0.2, 0.8], [0.3, 0.7]]).tolist()
         [1.0, 0.0]
     """
+    y_true, y_pred = _rows("categorical_accuracy", y_true, y_pred)
     return (np.argmax(y_true, axis=-1) == np.argmax(y_pred, axis=-1)).astype(np.float32)
 
 
@@ -43,7 +44,7 @@ def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> np.ndarray:
         >>> sparse_categorical_accuracy([1, 0], [[0.2, 0.8], [0.3, 0.7]]).tolist()
         [1.0, 0.0]
     """
-    labels, y_pred = _labels(y_true, np.asarray(y_pred))
+    labels, y_pred = _labels("sparse_categorical_accuracy", y_true, y_pred)
     return (labels == np.argmax(y_pred, axis=-1)).astype(np.float32)
 
 
@@ -57,7 +58,9 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> np.ndarr
         >>> top_k_categorical_accuracy([[0, 0, 1], [0, 1, 0]], [[0.5, 0.2, 0.3], [0.5, 0.2, 0.3]], k=2).tolist()
         [1.0, 0.0]
     """
-    return _in_top_k(np.argmax(y_true, axis=-1), np.asarray(y_pred), k)
+    where = "top_k_categorical_accuracy"
+    y_true, y_pred = _rows(where, y_true, y_pred)
+    return _in_top_k(np.argmax(y_true, axis=-1), y_pred, _as_k(where, k))
 
 
 def sparse_top_k_categorical_accuracy(
@@ -72,18 +75,37 @@ def sparse_top_k_categorical_accuracy(
         >>> sparse_top_k_categorical_accuracy([2, 1], [[0.5, 0.2, 0.3], [0.5, 0.2, 0.3]], k=2).tolist()
         [1.0, 0.0]
     """
-    labels, y_pred = _labels(y_true, np.asarray(y_pred))
+    where = "sparse_top_k_categorical_accuracy"
+    labels, y_pred = _labels(where, y_true, y_pred)
+    k = _as_k(where, k)
     if from_sorted_ids:
         return (y_pred[..., :k] == labels[..., None]).any(axis=-1).astype(np.float32)
     return _in_top_k(labels, y_pred, k)
 
 
-def _labels(y_true: Any, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (n, …) without a last axis of length 1."""
-    labels = np.asarray(y_true)
-    if labels.ndim == y_pred.ndim and labels.shape[-1] == 1:
+def _rows(where: str, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
+    """One-hot targets and predictions of one shape (n, …, classes)."""
+    y_true, y_pred = same_rank(where, y_true, y_pred)
+    if not y_pred.ndim or not y_pred.shape[-1]:
+        raise _no_classes(where, y_pred)
+    return y_true, y_pred
+
+
+def _labels(where: str, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (n, …), without a last axis of length 1, and predictions (n, …, classes)."""
+    labels, y_pred = _validation.as_numeric(where, "y_true", y_true), _validation.as_numeric(where, "y_pred", y_pred)
+    if labels.ndim and labels.ndim == y_pred.ndim and labels.shape[-1] == 1:
         labels = labels[..., 0]
+    if not y_pred.ndim or not y_pred.shape[-1]:
+        raise _no_classes(where, y_pred)
+    _validation.check_shape(where, "y_true", labels, y_pred.shape[:-1], "one label for each row of y_pred")
     return labels, y_pred
+
+
+def _no_classes(where: str, y_pred: np.ndarray) -> ValueError:
+    return _validation.wrong_state(
+        where, f"y_pred has shape {y_pred.shape}.", "It must be (n, …, classes) with at least one class."
+    )
 
 
 def _in_top_k(labels: np.ndarray, y_pred: np.ndarray, k: int) -> np.ndarray:
@@ -114,7 +136,7 @@ class Accuracy(Mean):
     direction = "up"
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
-        y_true, y_pred = same_rank(np.asarray(y_true), np.asarray(y_pred))
+        y_true, y_pred = same_rank(type(self).__name__, y_true, y_pred)
         super().update_state(y_true == y_pred, sample_weight)
 
 
@@ -248,9 +270,7 @@ class SparseTopKCategoricalAccuracy(Mean):
 
 
 def _as_k(where: str, k: Any) -> int:
-    k = _validation.as_index(where, "k", k)
-    _validation.as_number(where, "k", k, 1)
-    return k
+    return _validation.as_count(where, "k", k, 1)
 
 
 def accuracy_for(name: str, target_shape: tuple[int | None, ...], pred_shape: tuple[int | None, ...]) -> Metric:

@@ -26,6 +26,8 @@ class Metric:
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         self.name = name or self.default_name
+        if not isinstance(self.name, str):
+            raise _validation.wrong_type(type(self).__name__, "name", name, "a string")
         _validation.as_layer_dtype(type(self).__name__, dtype)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -84,7 +86,7 @@ class Mean(Metric):
         Raises:
             ValueError: weights that do not fit the values.
         """
-        values = np.asarray(values)
+        values = _validation.as_numeric(type(self).__name__, "values", values)
         if sample_weight is None:
             self.total += float(values.sum(dtype=np.float64))
             self.count += values.size
@@ -135,6 +137,8 @@ class MeanMetricWrapper(Mean):
     """
 
     def __init__(self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any) -> None:
+        if not callable(fn):
+            raise _validation.wrong_type(type(self).__name__, "fn", fn, "a function of (y_true, y_pred)")
         super().__init__(name or getattr(fn, "__name__", self.default_name), dtype)
         self.fn = fn
         self._arguments = kwargs
@@ -143,8 +147,23 @@ class MeanMetricWrapper(Mean):
         super().update_state(self.fn(y_true, y_pred, **self._arguments), sample_weight)
 
 
-def same_rank(y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Targets (n,) beside predictions (n, 1), or the other way round, get the missing axis."""
+def same_rank(where: str, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and predictions of one shape; targets (n,) beside predictions (n, 1), or the other way round, get the
+    missing axis.
+    """
+    y_true, y_pred = with_missing_axis(
+        _validation.as_numeric(where, "y_true", y_true), _validation.as_numeric(where, "y_pred", y_pred)
+    )
+    if y_true.shape != y_pred.shape:
+        raise _validation.wrong_state(
+            where, f"targets have shape {y_true.shape}, predictions {y_pred.shape}.",
+            "They must be equal: for integer labels, fastconv.utils.to_categorical(y, classes)."
+        )  # fmt: skip
+    return y_true, y_pred
+
+
+def with_missing_axis(y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A last axis of length 1 that one of the two lacks is added."""
     if y_true.ndim + 1 == y_pred.ndim and y_pred.shape[-1] == 1:
         return y_true[..., None], y_pred
     if y_pred.ndim + 1 == y_true.ndim and y_true.shape[-1] == 1:

@@ -54,12 +54,7 @@ class _Counts(Metric):
             ValueError: shapes that do not fit, or a class_id that the predictions do not have.
         """
         where = type(self).__name__
-        y_true, y_pred = same_rank(np.asarray(y_true), np.asarray(y_pred))
-        if y_true.shape != y_pred.shape:
-            raise _validation.wrong_state(
-                where, f"targets have shape {y_true.shape}, predictions {y_pred.shape}.",
-                "They must be equal: for integer labels, fastconv.utils.to_categorical(y, classes)."
-            )  # fmt: skip
+        y_true, y_pred = same_rank(where, y_true, y_pred)
         weight = None if sample_weight is None else spread_weight(where, sample_weight, y_pred.shape)
         candidates = _largest(y_pred, self.top_k) if self.top_k is not None else np.ones(y_pred.shape, bool)
         if self.class_id is not None:

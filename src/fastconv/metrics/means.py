@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import losses
+from .. import _validation, losses
 from .base import Mean, spread_weight
 
 
@@ -24,8 +24,9 @@ class _LossMetric(Mean):
         self._loss = loss
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
-        if not isinstance(y_pred, np.ndarray) or y_pred.dtype.kind != "f":
-            y_pred = np.asarray(y_pred, dtype=np.float64)
+        y_pred = _validation.as_numeric(type(self).__name__, "y_pred", y_pred)
+        if y_pred.dtype.kind != "f":
+            y_pred = y_pred.astype(np.float64)
         super().update_state(self._loss(y_true, y_pred), sample_weight)
 
     def get_config(self) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class LayerStack:
         self._layers: list[Layer] = []
         self._built_with: Shape | None = None
         self._inferences: dict[tuple[tuple[int, ...], bool], Inference] = {}
+        if layers is not None and not isinstance(layers, Iterable):
+            raise _validation.wrong_type("Sequential", "layers", layers, "a list of layers")
         for layer in layers or ():
             self.add(layer)
 
@@ -95,6 +97,7 @@ class LayerStack:
         if (name is None) == (index is None):
             raise _validation.wrong_state(where, "give a name or an index.", "Exactly one of them.")
         if index is not None:
+            index = _validation.as_index(where, "index", index)
             if not -len(self._layers) <= index < len(self._layers):
                 raise _validation.unknown_name(where, "index", index, map(str, range(len(self._layers))))
             return self._layers[index]

@@ -70,6 +70,8 @@ class Optimizer:
         if weight_decay is not None:
             _validation.as_number(where, "weight_decay", weight_decay, 0)
         self.name = name or self.default_name
+        if not isinstance(self.name, str):
+            raise _validation.wrong_type(where, "name", name, "a string")
         self.weight_decay = weight_decay
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue

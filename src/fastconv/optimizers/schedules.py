@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import _objects, _validation
@@ -112,6 +112,9 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
     def __init__(self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant") -> None:
         where = type(self).__name__
+        for argument, given in (("boundaries", boundaries), ("values", values)):
+            if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+                raise _validation.wrong_type(where, argument, given, "a list of numbers")
         self.boundaries = [_number(where, "boundaries", boundary) for boundary in boundaries]
         self.values = [_validation.as_number(where, "values", value, 0) for value in values]
         self.name = name
