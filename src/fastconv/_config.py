@@ -127,7 +127,10 @@ def _cgroup_quota() -> float | None:
     """CPUs that the process's cgroups (version 2 or 1) grant, None for no limit: the least on the way to the root."""
     quotas = []
     for line in _read("/proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
+        _, _, rest = line.partition(":")
+        controllers, separator, path = rest.partition(":")
+        if not separator:
+            continue
         if controllers == "":
             root, quota_of = "/sys/fs/cgroup", _quota_v2
         elif "cpu" in controllers.split(","):
@@ -142,8 +145,8 @@ def _cgroup_quota() -> float | None:
 def _quota_v2(folder: str) -> float | None:
     try:
         quota, period = _read(f"{folder}/cpu.max").split()
-        return None if quota == "max" else int(quota) / int(period)
-    except ValueError:
+        return None if quota == "max" or int(quota) <= 0 else int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):
         return None
 
 
@@ -151,7 +154,7 @@ def _quota_v1(folder: str) -> float | None:
     try:
         quota = int(_read(f"{folder}/cpu.cfs_quota_us"))
         return None if quota <= 0 else quota / int(_read(f"{folder}/cpu.cfs_period_us"))
-    except ValueError:
+    except (ValueError, ZeroDivisionError):
         return None
 
 
