@@ -72,8 +72,18 @@ def test_one_plan_larger_than_all_may_be_still_runs(monkeypatch):
 
 
 def test_a_plan_says_what_it_holds():
-    problem = {"isa": fc.get_isa(), "itemsize": 4, "groups": 1, "group_inputs": 1, "group_outputs": 2, "steps": (1, 1), "tap_rows": [0],
-               "tap_cols": [0], "tap_weights": [0], "weight_strides": (2, 1, 0)}  # fmt: skip
+    problem = {
+        "isa": fc.get_isa(),
+        "itemsize": 4,
+        "groups": 1,
+        "group_inputs": 1,
+        "group_outputs": 2,
+        "steps": (1, 1),
+        "tap_rows": [0],
+        "tap_cols": [0],
+        "tap_weights": [0],
+        "weight_strides": (2, 1, 0),
+    }
     small, large = (
         ConvPlan(image=(1, 1, w, 1), grid=(1, w), out_strides=(0, 2 * w, 2 * w, 2), **problem) for w in (50, 1000)
     )
