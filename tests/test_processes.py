@@ -172,7 +172,7 @@ def test_set_isa_beside_plans_that_are_being_made(rng):
     for isa in isas:
         fc.set_isa(isa)
         kept[isa] = [fc.conv2d(x, kernel) for x in images.values()]
-    conv._forward_plan.cache_clear()
+    conv.forward_plan.cache_clear()
     for isa in isas:
         fc.set_isa(isa)
         for x, before in zip(images.values(), kept[isa], strict=True):
