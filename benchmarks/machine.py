@@ -37,11 +37,17 @@ class Others:
     def __init__(self) -> None:
         self._start = self._read()
 
-    def __str__(self) -> str:
+    def cpus(self) -> float | None:
+        """Their number; None on a system that does not tell."""
         if self._start is None:
-            return "not known on this system"
+            return None
         (wall, busy), (wall_before, busy_before) = self._read(), self._start
-        cpus = max(0.0, (busy - busy_before) / max(wall - wall_before, 0.1))
+        return max(0.0, (busy - busy_before) / max(wall - wall_before, 0.1))
+
+    def __str__(self) -> str:
+        cpus = self.cpus()
+        if cpus is None:
+            return "not known on this system"
         warning = "; times of several threads are not to be trusted" if cpus > 0.25 else ""
         return f"{cpus:.2f} CPUs were kept busy by other processes during the run{warning}"
 

@@ -1,12 +1,13 @@
-"""What the example programs share: options, data, the training loop with its reports, pictures, and `--predict`."""
+"""What the example programs share: options, data, the training loop with its reports, results, and `--predict`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,33 @@ import numpy as np
 import fastconv as fc
 
 Split = tuple[np.ndarray, np.ndarray]
+DECAYS = ("none", "cosine")
+# --quick: this many images to train on, and to test on.
+QUICK_TRAIN, QUICK_TEST = 10_000, 2_000
+RESULT_FILE = "result.json"
 
 
-def add_common_options(parser: argparse.ArgumentParser, *, output_dir: str) -> None:
-    """The options that every example has."""
+@dataclass(frozen=True)
+class Article:
+    """The settings with which a published system is trained; options replace them."""
+
+    system: str
+    epochs: int
+    batch_size: int
+    learning_rate: float = 1e-3
+    decay: str = "none"
+    quick_epochs: int = 3
+
+
+# Options
+
+
+def add_common_options(parser: argparse.ArgumentParser, *, output_dir: str, learning_rate: float = 1e-3) -> None:
+    """The options that every training program has."""
     parser.add_argument("--epochs", type=_positive(int), help="passes over the training images (default: see above)")
     parser.add_argument("--batch-size", type=_positive(int), help="images for each step (default: the article's)")
-    parser.add_argument("--learning-rate", type=_positive(float), help="of Adam (default: 0.001)")
+    parser.add_argument("--learning-rate", type=_positive(float), help=f"of Adam (default: {learning_rate:g})")
+    parser.add_argument("--images", type=_positive(int), metavar="N", help="train on the first N images only")
     parser.add_argument("--threads", type=_positive(int), help="CPU threads (default: all that this process may use)")
     parser.add_argument("--seed", type=int, default=1, help="of weights and shuffling (default: 1)")
     parser.add_argument(
@@ -40,12 +61,42 @@ def add_common_options(parser: argparse.ArgumentParser, *, output_dir: str) -> N
         default=1,
         help="1: a progress bar (default); 2: one line for each epoch; 0: validation accuracy and time only",
     )
+
+
+def add_prediction_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a program that reads a picture with a trained network."""
     parser.add_argument(
         "--predict", type=Path, metavar="PICTURE", help="read the digit on a picture with a saved model; no training"
     )
     parser.add_argument(
         "--model", type=Path, metavar="FILE", help="the saved model for --predict (default: in the output directory)"
     )
+
+
+def parse_options(
+    description: str | None,
+    article: Article,
+    arguments: list[str] | None,
+    add_own: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> argparse.Namespace:
+    """The options of a program that follows ``article``, each with its value; ``add_own`` adds the program's."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if add_own:
+        add_own(parser)
+    add_common_options(parser, output_dir=f"{article.system}_output", learning_rate=article.learning_rate)
+    parser.add_argument(
+        "--decay",
+        choices=DECAYS,
+        default=article.decay,
+        help="of the learning rate: none, as in the articles, or along a cosine to 0 in the last step "
+        f"(default: {article.decay})",
+    )
+    options = parser.parse_args(arguments)
+    options.system = article.system
+    options.epochs = options.epochs or (article.quick_epochs if options.quick else article.epochs)
+    options.batch_size = options.batch_size or article.batch_size
+    options.learning_rate = options.learning_rate or article.learning_rate
+    return options
 
 
 def _positive(kind: type) -> Callable[[str], Any]:
@@ -71,6 +122,19 @@ def run_program(main: Callable[[], int]) -> int:
         return 1
 
 
+# Data
+
+
+def begin(options: argparse.Namespace) -> tuple[Split, Split]:
+    """Set threads and seed, make the output directory, and load the images."""
+    if options.threads:
+        fc.set_num_threads(options.threads)
+    options.output_dir.mkdir(parents=True, exist_ok=True)  # before the training: it may not be allowed
+    (x_train, y_train), test = load_mnist(options.data_dir, quick=options.quick)
+    fc.utils.set_random_seed(options.seed)
+    return (x_train[: options.images], y_train[: options.images]), test
+
+
 def load_mnist(data_dir: Path | None, *, quick: bool) -> tuple[Split, Split]:
     """MNIST with images as float32 (n, 28, 28, 1) from 0 to 1; ``quick``: 10,000 images to train and 2,000 to test."""
     with warnings.catch_warnings(record=True) as notices:
@@ -79,12 +143,31 @@ def load_mnist(data_dir: Path | None, *, quick: bool) -> tuple[Split, Split]:
     for notice in notices:
         print(f"NOTICE: {notice.message}\n", file=sys.stderr)
     if quick:
-        x_train, y_train, x_test, y_test = x_train[:10_000], y_train[:10_000], x_test[:2_000], y_test[:2_000]
+        x_train, y_train = x_train[:QUICK_TRAIN], y_train[:QUICK_TRAIN]
+        x_test, y_test = x_test[:QUICK_TEST], y_test[:QUICK_TEST]
     return (_as_input(x_train), y_train), (_as_input(x_test), y_test)
 
 
 def _as_input(images: np.ndarray) -> np.ndarray:
     return images[..., None].astype(np.float32) / np.float32(255)
+
+
+def hold_out(data: Split, count: int) -> tuple[Split, Split]:
+    """All but the last ``count`` images, and these, as Keras splits."""
+    x, y = data
+    return (x[:-count], y[:-count]), (x[-count:], y[-count:])
+
+
+# Training
+
+
+def adam(options: argparse.Namespace, images: int) -> Any:
+    """Adam with the learning rate and decay of ``options``, for training on so many images."""
+    rate: Any = options.learning_rate
+    if options.decay == "cosine":
+        steps = options.epochs * -(-images // options.batch_size)
+        rate = fc.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
+    return fc.optimizers.Adam(rate)
 
 
 @dataclass
@@ -116,23 +199,72 @@ class Report(fc.callbacks.Callback):
 
 
 def train(
-    model: Any, x: np.ndarray, y: np.ndarray, *, epochs: int, batch_size: int, verbose: int, **options: Any
+    model: Any, data: Split, options: argparse.Namespace, *, callbacks: Iterable[Any] = (), **fit_options: Any
 ) -> Report:
-    """Fit ``model``; Ctrl-C ends the training and keeps what has been learnt. ``options`` go to ``fit``."""
-    report = Report(epochs, verbose)
+    """Fit ``model``; Ctrl-C ends the training and keeps what has been learnt. ``fit_options`` go to ``fit``."""
+    report = Report(options.epochs, options.verbose)
+    if part := fit_options.get("validation_split"):
+        held_out = len(data[0]) - int(len(data[0]) * (1 - part))
+    else:
+        held_out = len(fit_options["validation_data"][0])
+    print(
+        f"\nTraining on {len(data[0]) - (held_out if part else 0):,} images, validating on {held_out:,}, for "
+        f"{options.epochs} epochs; {fc.get_num_threads()} threads, seed {options.seed}.\n",
+        flush=True,
+    )
     started = time.perf_counter()
     interrupted = False
     try:
-        model.fit(x, y, batch_size=batch_size, epochs=epochs, verbose=verbose, callbacks=[report], **options)
+        model.fit(
+            *data,
+            batch_size=options.batch_size,
+            epochs=options.epochs,
+            verbose=options.verbose,
+            callbacks=[report, *callbacks],
+            **fit_options,
+        )
     except KeyboardInterrupt:
         interrupted = True
     done = len(report.seconds)
-    if interrupted or done < epochs:
-        print(f"\nTraining was stopped after {done} whole epochs of {epochs}; going on with what has been learnt.")
+    if interrupted or done < options.epochs:
+        print(f"\nTraining was stopped after {done} whole epochs of {options.epochs}; going on with what was learnt.")
     if done:
         mean = sum(report.seconds) / done
         print(f"\nTrained {done} epochs in {time.perf_counter() - started:.1f} s, {mean:.2f} s each, with validation.")
     return report
+
+
+def report_accuracy(model: Any, test: Split) -> tuple[float, float]:
+    """Print and return loss and accuracy on the test images."""
+    loss, accuracy = model.evaluate(*test, verbose=0)
+    print(f"Test accuracy: {accuracy:.2%} of {len(test[0]):,} images (loss {loss:.4f})\n")
+    return float(loss), float(accuracy)
+
+
+def finish(model: Any, report: Report, test: Split, options: argparse.Namespace, variant: str = "") -> None:
+    """Print the accuracy on the test images, and write it with its settings into ``result.json``.
+
+    ``variant`` names what departs from the program's default.
+    """
+    loss, accuracy = report_accuracy(model, test)
+    result = {
+        "system": options.system,
+        "variant": variant,
+        "seed": options.seed,
+        "epochs": len(report.seconds),
+        "batch_size": options.batch_size,
+        "learning_rate": options.learning_rate,
+        "decay": options.decay,
+        "threads": fc.get_num_threads(),
+        "isa": fc.get_isa(),
+        "parameters": model.count_params(),
+        "test_images": len(test[0]),
+        "loss": loss,
+        "accuracy": accuracy,
+        "seconds": report.seconds,
+        "history": report.history,
+    }
+    (options.output_dir / RESULT_FILE).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def save_and_check(model: Any, path: Path, x: np.ndarray) -> None:
@@ -142,7 +274,27 @@ def save_and_check(model: Any, path: Path, x: np.ndarray) -> None:
     loaded = fc.models.load_model(path)
     if not np.array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0)):
         raise ValueError(f"{path}: the model loaded from the file predicts otherwise than the one that was saved.")
-    print(f"Saved {path} ({path.stat().st_size / 1e3:.0f} kB); loaded again, it predicts the same, bit for bit.")
+    print(f"Saved {path} ({path.stat().st_size / 1e3:,.0f} kB); loaded again, it predicts the same, bit for bit.")
+
+
+# Pictures
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is there; says so if it is not."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        print('No pictures: matplotlib is not installed (pip install "fastconv[examples]").')
+        return False
+    return True
+
+
+def save_figures(figures: dict[str, Any], directory: Path) -> None:
+    """Write each figure under its name."""
+    for name, figure in figures.items():
+        figure.savefig(directory / name)
+    print(f"Pictures in {directory}/: {', '.join(sorted(figures))}")
 
 
 def probabilities(model: Any, x: np.ndarray) -> np.ndarray:
@@ -152,39 +304,18 @@ def probabilities(model: Any, x: np.ndarray) -> np.ndarray:
     return output if last.get("activation") == "softmax" else fc.softmax(output)
 
 
-def write_pictures(model: Any, report: Report, x: np.ndarray, y: np.ndarray, directory: Path) -> None:
-    """Training curves, learnt filters, and what the network gets wrong in the images ``x`` with labels ``y``."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        print('No pictures: matplotlib is not installed (pip install "fastconv[examples]").')
-        return
-    directory.mkdir(parents=True, exist_ok=True)
-    chances = probabilities(model, x)
-    guesses = chances.argmax(axis=1)
-    wrong = np.flatnonzero(guesses != y)
-    mistakes = len(wrong)
-    # Twelve of them, from the surest to the least sure.
-    wrong = wrong[np.argsort(-chances[wrong].max(axis=1), kind="stable")]
-    wrong = wrong[np.linspace(0, mistakes - 1, min(12, mistakes)).round().astype(int)]
-    convolutions = [layer for layer in model.layers if isinstance(layer, fc.layers.Conv2D)]
-    figures = {
-        "filters.png": fc.plots.plot_filters(convolutions[0]),
-        "confidence.png": fc.plots.plot_confidence_histogram(chances, y),
-        "confusion.png": fc.plots.plot_confusion_matrix(y, guesses, class_names=[str(i) for i in range(10)]),
-    }
-    if report.history:
-        figures["training.png"] = fc.plots.plot_history(report.history)
-    if len(wrong):
-        figures["wrong_digits.png"] = fc.plots.plot_predictions(
-            x[wrong],
-            chances[wrong],
-            y[wrong],
-            title=f"{mistakes:,} of {len(y):,} digits read wrongly, from the surest to the least sure",
-        )
-    for name, figure in figures.items():
-        figure.savefig(directory / name)
-    print(f"Pictures in {directory}/: {', '.join(sorted(figures))}")
+def mistakes_figure(x: np.ndarray, y: np.ndarray, chances: np.ndarray, count: int) -> Any:
+    """``count`` of the wrongly read images, from the surest to the least sure; None if there are none."""
+    wrong = np.flatnonzero(chances.argmax(axis=1) != y)
+    if not len(wrong):
+        return None
+    shown = wrong[np.argsort(-chances[wrong].max(axis=1), kind="stable")]
+    shown = shown[np.linspace(0, len(wrong) - 1, min(count, len(wrong))).round().astype(int)]
+    title = f"{len(wrong):,} of {len(y):,} digits read wrongly, from the surest to the least sure"
+    return fc.plots.plot_predictions(x[shown], chances[shown], y[shown], title=title)
+
+
+# Reading a picture
 
 
 def predict_picture(picture: Path, model_file: Path) -> None:

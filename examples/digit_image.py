@@ -90,7 +90,7 @@ def normalise_digit(grey: np.ndarray) -> np.ndarray:
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = BOX / max(ink.shape)
     height, width = (max(1, round(side * scale)) for side in ink.shape)
-    small = _resize(ink, height, width)
+    small = resize(ink, height, width)
     small /= small.max()
     mass = small.sum()
     top = round(SIZE / 2 - float(small.sum(axis=1) @ np.arange(height)) / mass)
@@ -101,7 +101,7 @@ def normalise_digit(grey: np.ndarray) -> np.ndarray:
     return digit
 
 
-def _resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     """Scale (h, w) by averaging areas: each new pixel is the mean of the old ones under it, parts of them included."""
     return _area_weights(picture.shape[0], height) @ picture @ _area_weights(picture.shape[1], width).T
 

