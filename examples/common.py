@@ -304,15 +304,10 @@ def probabilities(model: Any, x: np.ndarray) -> np.ndarray:
     return output if last.get("activation") == "softmax" else fc.softmax(output)
 
 
-def mistakes_figure(x: np.ndarray, y: np.ndarray, chances: np.ndarray, count: int) -> Any:
-    """``count`` of the wrongly read images, from the surest to the least sure; None if there are none."""
+def mistakes(chances: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Numbers of the images that are read wrongly, from the surest to the least sure."""
     wrong = np.flatnonzero(chances.argmax(axis=1) != y)
-    if not len(wrong):
-        return None
-    shown = wrong[np.argsort(-chances[wrong].max(axis=1), kind="stable")]
-    shown = shown[np.linspace(0, len(wrong) - 1, min(count, len(wrong))).round().astype(int)]
-    title = f"{len(wrong):,} of {len(y):,} digits read wrongly, from the surest to the least sure"
-    return fc.plots.plot_predictions(x[shown], chances[shown], y[shown], title=title)
+    return wrong[np.argsort(-chances[wrong].max(axis=1), kind="stable")]
 
 
 # Reading a picture

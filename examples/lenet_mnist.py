@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import common
+import numpy as np
 import s1_lenet_and_loops as s1
 import s5_lenet_keras as s5
 
@@ -52,8 +53,11 @@ def write_pictures(model: Any, report: common.Report, test: common.Split, direct
     }
     if report.history:
         figures["training.png"] = fc.plots.plot_history(report.history)
-    if (mistakes := common.mistakes_figure(x, y, chances, 12)) is not None:
-        figures["wrong_digits.png"] = mistakes
+    wrong = common.mistakes(chances, y)
+    if len(wrong):
+        shown = wrong[np.linspace(0, len(wrong) - 1, min(12, len(wrong))).round().astype(int)]
+        title = f"{len(wrong):,} of {len(y):,} digits read wrongly, from the surest to the least sure"
+        figures["wrong_digits.png"] = fc.plots.plot_predictions(x[shown], chances[shown], y[shown], title=title)
     common.save_figures(figures, directory)
 
 

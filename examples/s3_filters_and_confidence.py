@@ -93,11 +93,13 @@ def write_pictures(model: Any, report: Any, test: common.Split, directory: Path)
             first_layer(x[:1]), title="A digit after the first layer: 32 feature maps 26x26"
         ),
     }
-    wrong = common.mistakes_figure(x, y, chances, 1)
-    if wrong is None:
-        print("No digit was read wrongly: wrong_digit.png is not written.")
+    wrong = common.mistakes(chances, y)
+    if len(wrong):
+        one = wrong[[len(wrong) // 2]]  # neither the surest mistake nor the least sure one
+        title = f"A wrongly read digit, one of {len(wrong):,}"
+        drawn["wrong_digit.png"] = fc.plots.plot_predictions(x[one], chances[one], y[one], title=title)
     else:
-        drawn["wrong_digit.png"] = wrong
+        print("No digit was read wrongly: wrong_digit.png is not written.")
     if report.history:
         drawn["training.png"] = fc.plots.plot_history(report.history)
     common.save_figures(drawn, directory)
