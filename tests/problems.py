@@ -120,10 +120,8 @@ class Conv:
         }
 
 
-@cache
-def conv_answers(problem: Conv) -> dict[str, np.ndarray]:
-    """The naive loops' answers on the problem's integer data, in float64: exact, so right for both types."""
-    data = problem.arrays()
+def naive_conv(problem: Conv, data: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The naive loops' answers on the problem with the given arrays."""
     return {
         "conv2d": reference.conv2d(
             data["x"], data["kernel"], data["bias"], activation=problem.activation, **problem.options
@@ -135,6 +133,12 @@ def conv_answers(problem: Conv) -> dict[str, np.ndarray]:
             data["x"], data["grad_output"], (problem.kh, problem.kw), **problem.options
         ),
     }
+
+
+@cache
+def conv_answers(problem: Conv) -> dict[str, np.ndarray]:
+    """The naive loops' answers on the problem's integer data, in float64: exact, so right for both types."""
+    return naive_conv(problem, problem.arrays())
 
 
 @dataclass(frozen=True)

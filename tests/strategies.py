@@ -21,6 +21,7 @@ from oracle import DTYPES
 from problems import LANES, TILE_ROWS, Conv, Pool, Transpose, _pair
 from test_arrays import MEMORY_LAYOUTS
 
+import fastconv as fc
 from fastconv import _shapes
 
 # Beside two of the widest tiles (three vectors of 16 float32) and beside one block of a sum's depth.
@@ -39,17 +40,19 @@ class Way:
     """How a problem is run: everything that must not show in the answer."""
 
     dtype: Any
+    isa: str
     threads: int
     layout: Callable[[np.ndarray], np.ndarray] | None
 
     def __repr__(self) -> str:
         layout = self.layout.__name__ if self.layout else "guarded"
-        return f"Way({np.dtype(self.dtype)}, {self.threads} threads, {layout})"
+        return f"Way({np.dtype(self.dtype)}, {self.isa}, {self.threads} threads, {layout})"
 
 
 ways = st.builds(
     Way,
     dtype=st.sampled_from(DTYPES),
+    isa=st.sampled_from(fc.available_isas()),
     threads=st.sampled_from((1, 2, 3, 5)),
     layout=st.one_of(st.none(), st.none(), st.sampled_from(MEMORY_LAYOUTS)),
 )

@@ -1,9 +1,9 @@
 """The exactness harness: problems drawn from the whole option space, equal to the naive loops bit for bit.
 
-Each problem runs with every algorithm and on every instruction set, in a type, on a number of threads and from a layout
-in memory that are drawn with it. The quick part runs always and draws the same problems; ``python -m pytest -m long``
-draws 10,000 problems for every operation (``FASTCONV_LONG_PROBLEMS`` changes the number, ``FASTCONV_LONG_SEED`` the
-seed), and prints what it tried. A run that tried too few problems fails.
+Each problem runs with every exact algorithm and on every instruction set (in the long run on one that is drawn), in a
+type, on a number of threads and from a layout in memory that are drawn with it. The quick part runs always, on the same
+problems every time; ``python -m pytest -m long`` draws 10,000 problems for every operation (``FASTCONV_LONG_PROBLEMS``
+changes the number, ``FASTCONV_LONG_SEED`` the seed), and prints what it tried. A run that tried too few problems fails.
 """
 
 from __future__ import annotations
@@ -69,10 +69,18 @@ def every_call_is_shared_out() -> Iterator[None]:
     _runtime.set_serial_work(_runtime.SERIAL_WORK_LIMIT)
 
 
-def explore(family: str, problems: Any, calls: Any, count: int, first: int | None, phases: Any = tuple(Phase)) -> None:
+def explore(
+    family: str,
+    problems: Any,
+    calls: Any,
+    count: int,
+    first: int | None,
+    phases: Any = tuple(Phase),
+    section: str = "Exactness",
+) -> None:
     """Try ``count`` problems of a family, and fail if fewer were tried.
 
-    first: the seed; None draws the same problems in every run of one version of hypothesis.
+    first: the seed; None draws the same problems in every run of one version of hypothesis. section: of README.md.
     """
     tried: dict[str, int] = {}
     start = time.perf_counter()
@@ -91,11 +99,11 @@ def explore(family: str, problems: Any, calls: Any, count: int, first: int | Non
         fc.set_num_threads(way.threads)
         seen = set()
         for call in calls(problem):
-            for isa in fc.available_isas():
+            for isa in fc.available_isas() if first is None else (way.isa,):
                 fc.set_isa(isa)
                 for algorithm in call.algorithms or (None,):
                     check(call, way.dtype, way.layout, **({"algorithm": algorithm} if algorithm else {}))
-                    TALLY.calls[call.name] += 1
+                    TALLY.calls[section, call.name] += 1
             seen.add(call.name)
         for name in seen:
             tried[name] = tried.get(name, 0) + 1
@@ -103,8 +111,8 @@ def explore(family: str, problems: Any, calls: Any, count: int, first: int | Non
     try:
         (run if first is None else seed(first)(run))()
     finally:
-        TALLY.problems.update(tried)
-        TALLY.seconds[family] += time.perf_counter() - start
+        TALLY.problems.update({(section, name): n for name, n in tried.items()})
+        TALLY.seconds[section, family] += time.perf_counter() - start
     # Hypothesis may stop early where it finds nothing new: that must not pass for a full run.
     assert tried, f"no problem of {family} was tried"
     assert min(tried.values()) >= count, f"only {tried} problems of {family} were tried"
@@ -124,7 +132,7 @@ def test_equal_to_the_reference_on_ten_thousand_problems(family: str) -> None:
 
 
 def large_conv_calls(problem: Conv) -> Iterator[Call]:
-    return conv_calls(problem, window_answers)
+    return conv_calls(problem, answers=window_answers)
 
 
 def test_large_convolutions() -> None:

@@ -86,6 +86,15 @@ def test_nan_and_inf():
     assert np.isfinite(grad[:2, 2:]).all()
 
 
+def test_what_lies_in_a_cell_of_no_window_does_not_matter():
+    x = np.ones((1, 5, 7, 2))
+    expected = fc.l2_pool2d_grad(np.ones((1, 2, 3, 2)), x)
+    assert (expected[:, 4] == 0).all()
+    for value in (np.nan, np.inf, -np.inf):
+        x[:, 4], x[:, :, 6] = value, value
+        assert_exact(fc.l2_pool2d_grad(np.ones((1, 2, 3, 2)), x), expected)
+
+
 def test_errors():
     x = np.ones((2, 4, 4, 3), "float32")
     with pytest.raises(ValueError, match=r"l2_pool2d: x must have 4 axes"):

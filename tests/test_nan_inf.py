@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
 from oracle import DTYPES, assert_exact, integers, normals
-from problems import Conv, Pool
+from problems import EXACT_ALGORITHMS, Conv, Pool
+from test_exactness import FAMILIES, LONG_PROBLEMS, LONG_SEED, QUICK_PROBLEMS, every_call_is_shared_out, explore
 
 import fastconv as fc
-from fastconv import ops, reference
+from fastconv import callbacks, layers, losses, models, ops, optimizers, reference
+
+__all__ = ["every_call_is_shared_out"]  # a fixture
 
 # Inf and NaN are values here, not accidents: no operation warns of them.
 pytestmark = pytest.mark.filterwarnings("error")
@@ -44,7 +52,7 @@ def sprinkled(rng, array, count=3):
 
 
 @pytest.mark.parametrize("spoilt", ["x", "kernel", "grad_output", "bias"])
-@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+@pytest.mark.parametrize("algorithm", EXACT_ALGORITHMS)
 @pytest.mark.parametrize("problem", CONVS, ids=str)
 def test_conv2d(problem, algorithm, spoilt, isa, rng):
     if spoilt == "bias" and not problem.bias:
@@ -77,7 +85,7 @@ def test_conv2d(problem, algorithm, spoilt, isa, rng):
 
 
 @pytest.mark.parametrize("value", SPECIAL)
-@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+@pytest.mark.parametrize("algorithm", EXACT_ALGORITHMS)
 def test_one_cell_reaches_the_windows_that_hold_it_and_no_other(algorithm, value, isa):
     kernel = np.ones((3, 3, 2, 20), np.float32)
     for row in range(5):
@@ -91,7 +99,7 @@ def test_one_cell_reaches_the_windows_that_hold_it_and_no_other(algorithm, value
             assert_exact(y[0][touched], np.full((touched.sum(), 20), value, np.float32))
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+@pytest.mark.parametrize("algorithm", EXACT_ALGORITHMS)
 def test_padding_never_turns_inf_into_nan(algorithm, isa):
     x, kernel = np.full((1, 4, 4, 3), np.inf, np.float32), np.ones((3, 3, 3, 8), np.float32)
     assert (fc.conv2d(x, kernel, padding="same", algorithm=algorithm) == np.inf).all()
@@ -103,7 +111,7 @@ def test_padding_never_turns_inf_into_nan(algorithm, isa):
     assert (grad == np.inf).all()
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+@pytest.mark.parametrize("algorithm", EXACT_ALGORITHMS)
 def test_overflow_is_infinite(algorithm, isa):
     largest = np.finfo(np.float32).max
     x = np.full((1, 3, 3, 2), largest, np.float32)
@@ -187,3 +195,161 @@ def test_dense(dtype, isa, rng):
         np.where(expected < 0, 0, expected),
         dtype,
     )
+
+
+def special_integers(rng: np.random.Generator, shape: Any, dtype: Any = np.float32, largest: int = 4) -> np.ndarray:
+    """Whole numbers among which up to three are NaN or infinite."""
+    array = integers(rng, shape, dtype, largest)
+    return sprinkled(rng, array, int(rng.integers(0, 4))) if array.size else array
+
+
+def special_calls(calls, problem):
+    """The calls on such numbers; their answers do not depend on the order of the sums, so the loops judge exactly."""
+    with np.errstate(all="ignore"):
+        yield from calls(problem, special_integers)
+
+
+@pytest.mark.usefixtures("every_call_is_shared_out")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_operation(family):
+    problems, calls = FAMILIES[family]
+    explore(family, problems, partial(special_calls, calls), QUICK_PROBLEMS, None, section="NaN and Inf")
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("every_call_is_shared_out")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_operation_on_two_thousand_problems(family):
+    problems, calls = FAMILIES[family]
+    special = partial(special_calls, calls)
+    explore(family, problems, special, LONG_PROBLEMS // 5, LONG_SEED, section="NaN and Inf")
+
+
+@pytest.mark.parametrize("spoilt", ["grad_output", "y"])
+@pytest.mark.parametrize("value", SPECIAL)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax_grad(dtype, value, spoilt, isa):
+    data = {"y": np.full((3, 7), 1 / 7, dtype), "grad_output": np.ones((3, 7), dtype)}
+    data[spoilt][1, 2] = value
+    grad = fc.softmax_grad(**data)
+    # The row's sum is spoilt, and with it the row; no other.
+    assert not np.isfinite(grad[1]).any()
+    assert np.isfinite(grad[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("value", SPECIAL)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_normalization(dtype, value, isa, rng):
+    x = normals(rng, (4, 3, 3, 5), dtype)
+    x[2, 1, 0, 3] = value
+    mean, variance = ops.channel_moments(x)
+    others = np.arange(5) != 3
+    assert np.isnan(mean[3]) if np.isnan(value) else mean[3] == value or np.isnan(mean[3])
+    assert np.isnan(variance[3])
+    y = ops.batch_normalization(x, mean, variance)
+    assert np.isnan(y[..., 3]).all()
+    grads = ops.batch_normalization_grad(np.ones_like(x), x, mean, variance)
+    assert np.isnan(grads[0][..., 3]).all()
+    assert np.isnan(grads[1][3])
+    for finite in (mean[others], variance[others], y[..., others], grads[0][..., others], grads[1][others], grads[2]):
+        assert np.isfinite(finite).all()
+
+
+LOSSES = (
+    (losses.SparseCategoricalCrossentropy(), [1, 0, 2], 3),
+    (losses.SparseCategoricalCrossentropy(from_logits=True), [1, 0, 2], 3),
+    (losses.CategoricalCrossentropy(), np.eye(3)[[1, 0, 2]], 3),
+    (losses.CategoricalCrossentropy(from_logits=True), np.eye(3)[[1, 0, 2]], 3),
+    (losses.BinaryCrossentropy(), np.array([[1.0], [0], [1]]), 1),
+    (losses.BinaryCrossentropy(from_logits=True), np.array([[1.0], [0], [1]]), 1),
+    (losses.MeanSquaredError(), np.ones((3, 2)), 2),
+    (losses.MeanAbsoluteError(), np.ones((3, 2)), 2),
+    (losses.Huber(), np.ones((3, 2)), 2),
+)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("loss", "y", "width"), LOSSES, ids=lambda value: getattr(value, "name", ""))
+def test_a_loss_never_hides_a_nan(loss, y, width, dtype, rng):
+    predicted = rng.uniform(0.1, 0.9, (3, width)).astype(dtype)
+    assert np.isfinite(loss(y, predicted))
+    predicted[1, -1] = np.nan
+    assert np.isnan(loss(y, predicted))
+    value, gradient = loss.value_and_grad(y, predicted)
+    assert np.isnan(value)
+    assert np.isnan(gradient[1]).any()
+    assert np.isfinite(gradient[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("value", SPECIAL)
+@pytest.mark.parametrize(("loss", "y", "width"), LOSSES, ids=lambda value: getattr(value, "name", ""))
+def test_a_loss_of_infinite_predictions_is_quiet(loss, y, width, value):
+    # Clipped probabilities make an Inf finite, logits and differences do not; none of them warns.
+    predicted = np.full((3, width), 0.5)
+    predicted[1, 0] = value
+    loss(y, predicted)
+    loss.value_and_grad(y, predicted)
+
+
+def network(classes: int = 3) -> models.Sequential:
+    """Every kind of layer that trains, small."""
+    return models.Sequential(
+        [
+            layers.Input((8, 8, 2)),
+            layers.Conv2D(5, 3, padding="same", activation="relu", kernel_initializer=_seeded(1)),
+            layers.BatchNormalization(),
+            layers.MaxPooling2D(),
+            layers.DepthwiseConv2D(3, depthwise_initializer=_seeded(2)),
+            layers.AveragePooling2D(),
+            layers.Flatten(),
+            layers.Dropout(0.25, seed=3),
+            layers.Dense(classes, activation="softmax", kernel_initializer=_seeded(4)),
+        ]
+    )
+
+
+def _seeded(seed: int) -> Any:
+    return fc.initializers.GlorotUniform(seed=seed)
+
+
+@pytest.mark.parametrize("value", SPECIAL)
+@pytest.mark.parametrize("training", [False, True])
+def test_a_network(value, training, isa, rng):
+    x = normals(rng, (4, 8, 8, 2))
+    model = network()
+    assert np.isfinite(model(x, training=training)).all()
+    x[2, 3, 3, 1] = value
+    y = model(x, training=training)
+    # Batch normalisation spreads it over the batch in training; without, it stays in its image.
+    assert np.isnan(y).all() if training else np.isnan(y[2]).all()
+    assert training or np.isfinite(y[[0, 1, 3]]).all()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "adamw"])
+def test_training_stops_at_the_first_nan(optimizer, rng):
+    x, y = normals(rng, (40, 8, 8, 2)), rng.integers(0, 3, 40)
+    x[13] = np.nan  # in the fourth batch of four
+    model = network()
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    seen: list[float] = []
+    watch = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(logs["loss"]))
+    shown = io.StringIO()
+    with redirect_stdout(shown):
+        stop = [watch, callbacks.TerminateOnNaN()]
+        history = model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0, callbacks=stop)
+    assert len(seen) == 4
+    assert np.isfinite(seen[:3]).all()
+    assert np.isnan(seen[3])
+    assert "Batch 3: the loss is nan, training stops" in shown.getvalue()
+    assert len(history.history["loss"]) == 1
+    with pytest.raises(RuntimeError, match=r"the loss of batch 0 is nan"):
+        model.fit(x, y, batch_size=4, verbose=0, callbacks=[callbacks.TerminateOnNaN(raise_error=True)])
+
+
+def test_training_stops_at_an_infinite_loss(rng):
+    x, y = normals(rng, (8, 3)), np.full((8, 1), 1e200)
+    model = models.Sequential([layers.Input((3,)), layers.Dense(1, dtype="float64")])
+    model.compile(optimizers.SGD(0.0), "mse")
+    with redirect_stdout(io.StringIO()) as shown:
+        model.fit(x, y, batch_size=2, epochs=2, verbose=0, callbacks=[callbacks.TerminateOnNaN()])
+    assert "Batch 0: the loss is inf, training stops" in shown.getvalue()

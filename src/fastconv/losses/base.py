@@ -81,15 +81,17 @@ class Loss:
         With ``on_logits``, y_pred holds z, the input of the activation that the loss joins, and the gradient is that
         in z.
         """
-        losses, grad, mask = self._losses(targets, y_pred, on_logits)
-        scale = self._scale(losses, weight, mask)
-        if self.reduction in (None, "none"):
-            value: float | np.ndarray = losses if isinstance(scale, float) else losses * scale
-        elif isinstance(scale, float):
-            value = float(losses.sum()) * scale
-        else:
-            value = float((losses * scale).sum())
-        grad *= scale if isinstance(scale, float) else self._align(scale)
+        # Infinite predictions are values: their loss is inf or nan, and no warning says it again at every batch.
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            losses, grad, mask = self._losses(targets, y_pred, on_logits)
+            scale = self._scale(losses, weight, mask)
+            if self.reduction in (None, "none"):
+                value: float | np.ndarray = losses if isinstance(scale, float) else losses * scale
+            elif isinstance(scale, float):
+                value = float(losses.sum()) * scale
+            else:
+                value = float((losses * scale).sum())
+            grad *= scale if isinstance(scale, float) else self._align(scale)
         return value, grad
 
     def _losses(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .._core import _pooling
@@ -103,6 +105,12 @@ def l2_pool2d_grad(
         share[nothing] = 0
         _pooling.avg_pool2d_grad(share, gx.array, itemsize=x.itemsize, window_cells=_SUM, **p.geometry)
         np.multiply(gx.array, images, out=gx.array)
+    for axis in (0, 1):
+        # Cells of no window: 0, whatever they hold, where 0 * inf would be nan.
+        index: list[Any] = [slice(None)] * 4
+        index[axis + 1] = ~p.covered(axis)
+        if index[axis + 1].any():
+            gx.array[tuple(index)] = 0
     return gx.finish()
 
 

@@ -54,6 +54,15 @@ class PoolProblem:
         """Cells of an image's plane, which the indices count."""
         return self.image[1] * self.image[2]
 
+    def covered(self, axis: int) -> Array:
+        """Whether each of an image's rows (axis 0) or columns (axis 1) lies in a window."""
+        size, window = self.image[axis + 1], self.window[axis]
+        first = np.arange(self.grid[axis]) * self.strides[axis] - self.origin[axis]
+        edges = np.zeros(size + 1, np.int64)
+        np.add.at(edges, np.clip(first, 0, size), 1)
+        np.add.at(edges, np.clip(first + window, 0, size), -1)
+        return edges[:size].cumsum() > 0
+
     @cached_property
     def geometry(self) -> dict[str, Any]:
         """The kernels' arguments."""
