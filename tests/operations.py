@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from oracle import integers
+from problems import EXACT_ALGORITHMS
 
 import fastconv as fc
 from fastconv import ops
@@ -181,7 +182,7 @@ def _normalization_operations() -> list[Operation]:
 OPERATIONS = (
     *(
         operation
-        for algorithm in ("direct", "im2col")
+        for algorithm in EXACT_ALGORITHMS
         for data_format in ("channels_last", "channels_first")
         for operation in _conv_operations(algorithm, data_format)
     ),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from operations import ARGUMENTS, OPERATIONS
 from oracle import DTYPES, assert_exact, assert_same_bits, guarded_copy, integers, normals, poison
+from problems import EXACT_ALGORITHMS
 
 import fastconv as fc
 from fastconv import ops
@@ -144,7 +145,7 @@ def test_longdouble_is_refused():
         fc.relu(np.ones(3, np.longdouble))
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col"])
+@pytest.mark.parametrize("algorithm", ["auto", *EXACT_ALGORITHMS])
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_no_images(dtype, data_format, algorithm):
@@ -178,7 +179,7 @@ def test_no_images_elsewhere(dtype):
 
 
 @pytest.mark.parametrize("axis", range(4))
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col"])
+@pytest.mark.parametrize("algorithm", ["auto", *EXACT_ALGORITHMS])
 @pytest.mark.parametrize("padding", ["valid", "same", 2])
 def test_an_axis_of_length_zero_is_refused(axis, padding, algorithm):
     # Never a division by zero, never a number out of nothing. Only a batch may be empty.
@@ -376,7 +377,7 @@ def test_out_of_the_wrong_kind_is_refused(operation):
         operation.call(**data, out=right.tolist())
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col"])
+@pytest.mark.parametrize("algorithm", ["auto", *EXACT_ALGORITHMS])
 def test_out_that_overlaps_an_input_is_refused(algorithm, rng):
     x, kernel = normals(rng, (2, 4, 4, 3)), normals(rng, (1, 1, 3, 3))
     both = np.zeros(2 * x.size - 1, np.float32)
@@ -393,7 +394,7 @@ def test_out_that_overlaps_an_input_is_refused(algorithm, rng):
         fc.conv2d(normals(rng, (1, 1, 1, 3)), square, bias, out=bias.reshape(1, 1, 1, 3), algorithm=algorithm)
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col"])
+@pytest.mark.parametrize("algorithm", ["auto", *EXACT_ALGORITHMS])
 def test_out_beside_an_input_is_fine(algorithm, rng):
     # The two halves of one buffer do not overlap, nor do interleaved channels.
     kernel = integers(rng, (1, 1, 3, 3))
@@ -437,7 +438,7 @@ def test_indices_out(rng):
     assert_exact(found, kept)
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col"])
+@pytest.mark.parametrize("algorithm", ["auto", *EXACT_ALGORITHMS])
 @pytest.mark.parametrize("laid_out", [strided, reversed_axes, axes_transposed, misaligned], ids=lambda f: f.__name__)
 def test_out_may_lie_in_memory_as_it_likes(laid_out, algorithm, rng):
     x, kernel = integers(rng, (2, 5, 5, 3)), integers(rng, (3, 3, 3, 4))

@@ -18,12 +18,12 @@ from oracle import (
     numerical_gradient,
     spoil_free_memory,
 )
-from problems import CONV_PROBLEMS, LARGE_CONV_PROBLEMS, Conv, conv_answers, random_convs
+from problems import CONV_PROBLEMS, EXACT_ALGORITHMS, LARGE_CONV_PROBLEMS, Conv, conv_answers, random_convs
 
 import fastconv as fc
 from fastconv import reference
 
-ALGORITHMS = ("direct", "im2col")
+ALGORITHMS = EXACT_ALGORITHMS
 FLOAT_PROBLEMS = tuple(problem for problem in CONV_PROBLEMS if problem.macs)[::3]
 SMALL_PROBLEMS = tuple(problem for problem in random_convs(seed=3, count=60) if problem.macs <= 4000)[:12]
 

@@ -2,67 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import bits
 import numpy as np
 import pytest
+from bits import LAYERS, layer, other_operations
 from operations import OPERATIONS
 from oracle import DTYPES, assert_same_bits, normals
+from problems import EXACT_ALGORITHMS
 
 import fastconv as fc
-from fastconv import ops
+from fastconv._core import _runtime
 
 THREADS = (1, 2, 3, 5)
 
-# (x, kernel, options): enough work for several threads, odd sizes in every direction.
-LAYERS = (
-    ((21, 28, 28, 1), (5, 5, 1, 6), {"padding": "same"}),
-    ((12, 14, 14, 6), (5, 5, 6, 16), {}),
-    ((3, 13, 15, 33), (3, 3, 33, 37), {"padding": "same"}),
-    ((3, 21, 19, 16), (3, 3, 16, 40), {"strides": 2, "padding": "same"}),
-    ((11, 17, 17, 12), (3, 3, 4, 24), {"groups": 3, "dilation_rate": 2}),
-    ((7, 9, 11, 70), (1, 1, 70, 50), {"data_format": "channels_last"}),
-)
-
-
-def layer(dtype, x_shape, kernel_shape, options, algorithm, data=normals):
-    """Forward and both gradients of one layer."""
-    rng = np.random.default_rng(7)
-    x, kernel, bias = (data(rng, shape, dtype) for shape in (x_shape, kernel_shape, kernel_shape[-1:]))
-    options = {**options, "algorithm": algorithm}
-    y = fc.conv2d(x, kernel, bias, activation="relu", **options)
-    grad_output = data(rng, y.shape, dtype)
-    grad_input = fc.conv2d_grad_input(grad_output, kernel, x.shape, **options)
-    grad_kernel = fc.conv2d_grad_kernel(x, grad_output, kernel_shape[:2], **options)
-    return np.concatenate([array.ravel() for array in (y, grad_input, grad_kernel, ops.bias_grad(grad_output))])
-
-
-def other_operations(dtype):
-    """Pooling, softmax and dense on sizes that are worth several threads."""
-    rng = np.random.default_rng(8)
-    x = normals(rng, (9, 25, 23, 13), dtype)
-    y, indices = fc.max_pool2d(x, 3, strides=2, padding="same", return_indices=True)
-    flat, kernel = normals(rng, (131, 257), dtype), normals(rng, (257, 129), dtype)
-    grad_output = normals(rng, (131, 129), dtype)
-    answers = (
-        y,
-        fc.max_pool2d_grad(y, indices, x.shape, pool_size=3, strides=2, padding="same"),
-        fc.avg_pool2d(x, 3, strides=2, padding="same"),
-        fc.avg_pool2d_grad(y, x.shape, pool_size=3, strides=2, padding="same"),
-        fc.im2col(x, 3),
-        fc.relu(x),
-        fc.softmax(flat),
-        fc.softmax(x, axis=1),
-        ops.dense(flat, kernel),
-        ops.dense_grad_input(grad_output, kernel),
-        ops.dense_grad_kernel(flat, grad_output),
-        ops.bias_grad(x),
-    )
-    return np.concatenate([answer.ravel() for answer in answers])
-
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col"])
+@pytest.mark.parametrize("algorithm", ["auto", *EXACT_ALGORITHMS])
 @pytest.mark.parametrize("shapes", LAYERS, ids=lambda shapes: f"{shapes[0]} {shapes[1]}")
 def test_a_layer_on_any_number_of_threads(shapes, algorithm, dtype, isa):
     answers = []
@@ -94,7 +55,7 @@ def test_small_calls_on_any_number_of_threads(operation, isa):
         assert_same_bits(answer, answers[0])
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col"])
+@pytest.mark.parametrize("algorithm", ["auto", *EXACT_ALGORITHMS])
 def test_a_batch_is_its_images_one_by_one(algorithm, isa):
     # Not promised for the rounding, but for whole numbers: no image may see its neighbour.
     rng = np.random.default_rng(9)
@@ -120,3 +81,60 @@ def test_eight_python_threads_on_shared_inputs():
     with ThreadPoolExecutor(8) as pool:
         for answer in pool.map(work, range(48)):
             assert_same_bits(answer, expected)
+
+
+@pytest.fixture(scope="module")
+def hashes():
+    """The hash of everything on one thread, for each instruction set that a test asks for."""
+    return {}
+
+
+def hash_of(isa, threads, hashes=None):
+    fc.set_isa(isa)
+    fc.set_num_threads(threads)
+    if hashes is None:
+        return bits.digest()
+    if isa not in hashes:
+        hashes[isa] = bits.digest()
+    return hashes[isa]
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_one_hash_for_every_number_of_threads(threads, isa, hashes):
+    expected = hash_of(isa, 1, hashes)
+    assert hash_of(isa, threads) == expected
+
+
+def test_one_hash_however_small_the_calls_that_are_shared_out(hashes):
+    best = fc.available_isas()[0]
+    expected = hash_of(best, 1, hashes)
+    _runtime.set_serial_work(0)
+    try:
+        assert hash_of(best, 3) == expected
+    finally:
+        _runtime.set_serial_work(_runtime.SERIAL_WORK_LIMIT)
+
+
+@pytest.mark.parametrize("isa_name", fc.available_isas())
+def test_one_hash_from_run_to_run(isa_name, hashes):
+    expected = hash_of(isa_name, 1, hashes)
+    program = str(Path(bits.__file__))
+    for run, threads in enumerate((1, 3)):
+        # Another order of hashed names, another set of environment variables, another process.
+        environment = {**os.environ, "PYTHONHASHSEED": str(run + 1), "OMP_NUM_THREADS": str(threads)}
+        command = [sys.executable, program, "--isa", isa_name, "--threads", str(threads)]
+        answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert answer.stdout.strip() == expected
+
+
+def test_the_hash_sees_one_bit(monkeypatch):
+    before = bits.digest()
+
+    def spoilt(original=bits.training):
+        for array in original():
+            array = array.copy()
+            array.view(np.uint8).flat[0] ^= 1
+            yield array
+
+    monkeypatch.setattr(bits, "training", spoilt)
+    assert bits.digest() != before

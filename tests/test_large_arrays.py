@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from oracle import assert_exact, assert_same_bits, integers, normals
-from problems import POOL_PROBLEMS, Pool
+from problems import EXACT_ALGORITHMS, POOL_PROBLEMS, Pool
 
 import fastconv as fc
 from fastconv import ops, reference
@@ -86,14 +86,14 @@ class TestStridedOverALargeImage:
         assert_exact(fc.avg_pool2d(x, 2, strides=FAR), seen.mean(axis=0))
         assert_exact(fc.l2_pool2d(x, 2, strides=FAR), np.sqrt((seen**2).sum(axis=0)).astype(np.float32))
 
-    @pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+    @pytest.mark.parametrize("algorithm", EXACT_ALGORITHMS)
     def test_conv2d(self, x, values, algorithm):
         kernel = integers(np.random.default_rng(1), (2, 2, x.shape[3], 3), np.float64)
         seen = windows(values, x.shape, FAR).astype(np.float64)
         expected = np.einsum("tnhwc,tcf->nhwf", seen, kernel.reshape(4, -1, 3))
         assert_exact(fc.conv2d(x, kernel.astype("f"), strides=FAR, algorithm=algorithm), expected)
 
-    @pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+    @pytest.mark.parametrize("algorithm", EXACT_ALGORITHMS)
     def test_conv2d_grad_kernel(self, x, values, algorithm):
         seen = windows(values, x.shape, FAR).astype(np.float64)
         upstream = integers(np.random.default_rng(1), (*seen.shape[1:4], 3), np.float64)

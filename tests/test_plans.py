@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from oracle import assert_same_bits, normals
+from problems import EXACT_ALGORITHMS
 
 import fastconv as fc
 from fastconv._core._conv_direct import ConvPlan
@@ -63,7 +64,7 @@ def test_one_plan_larger_than_all_may_be_still_runs(monkeypatch):
     monkeypatch.setattr(_plans, "PLAN_BYTES", 1)
     rng = np.random.default_rng(0)
     x, kernel = normals(rng, (2, 7, 8, 3)), normals(rng, (3, 3, 3, 4))
-    for algorithm in ("direct", "im2col"):
+    for algorithm in EXACT_ALGORITHMS:
         y = fc.conv2d(x, kernel, algorithm=algorithm, strides=2)
         fc.conv2d_grad_input(y, kernel, x.shape, algorithm=algorithm, strides=2)
         fc.conv2d_grad_kernel(x, y, 3, algorithm=algorithm, strides=2)
