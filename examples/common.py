@@ -18,7 +18,7 @@ import numpy as np
 import fastconv as fc
 
 Split = tuple[np.ndarray, np.ndarray]
-DECAYS = ("none", "cosine")
+DECAYS = ("none", "cosine", "one-cycle")
 # --quick: this many images to train on, and to test on.
 QUICK_TRAIN, QUICK_TEST = 10_000, 2_000
 RESULT_FILE = "result.json"
@@ -88,8 +88,8 @@ def parse_options(
         "--decay",
         choices=DECAYS,
         default=article.decay,
-        help="of the learning rate: none, as in the articles, or along a cosine to 0 in the last step "
-        f"(default: {article.decay})",
+        help="of the learning rate: none, as in the articles; along a cosine to 0 in the last step; or in one cycle "
+        f"from a 25th of it up and down to 0 (default: {article.decay})",
     )
     options = parser.parse_args(arguments)
     options.system = article.system
@@ -164,9 +164,11 @@ def hold_out(data: Split, count: int) -> tuple[Split, Split]:
 def adam(options: argparse.Namespace, images: int) -> Any:
     """Adam with the learning rate and decay of ``options``, for training on so many images."""
     rate: Any = options.learning_rate
+    steps = options.epochs * -(-images // options.batch_size)
     if options.decay == "cosine":
-        steps = options.epochs * -(-images // options.batch_size)
         rate = fc.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
+    elif options.decay == "one-cycle":
+        rate = fc.optimizers.schedules.OneCycle(rate, total_steps=steps)
     return fc.optimizers.Adam(rate)
 
 

@@ -61,7 +61,7 @@ SYSTEMS = {
     ),
     "s3": System(
         "s3_filters_and_confidence.py", "mnist_s3", 0.9685, 0.980, ("--decay", "none", "--learning-rate", "0.001"),
-        "Adam starts at a higher learning rate, which goes down along a cosine",
+        "Adam's learning rate rises to 0.02 and goes down to 0, in one cycle",
     ),
     "s4": System(
         "s4_digit_recogniser.py", "mnist_s4", 0.9933, 0.994, ("--no-augmentation",),
@@ -223,10 +223,10 @@ def document(runs: Path, command: str) -> str:
         f"Written by `{command}`, {time.strftime('%Y-%m-%d')}. [README.md](README.md) says which article each program "
         "follows and what it prints and draws.\n",
         "## Accuracy\n",
-        f"On MNIST's {' or '.join(f'{count:,}' for count in sorted(counts))} test images, after the last epoch: no "
-        "epoch, seed or setting was chosen for a run by its test images. "
-        "The same seed gives the same figure on any number of threads of one instruction set. *Seconds* are those of "
-        "the epochs with their validation; where *others' CPUs*, kept busy by other processes, is above 0.2, they are "
+        f"On MNIST's {' or '.join(f'{count:,}' for count in sorted(counts))} test images, after the last epoch; no "
+        "epoch and no seed is picked. The same seed gives the same figure on any number of threads of one instruction "
+        "set. *Seconds* are those of the epochs with their validation; where *others' CPUs*, kept busy by other "
+        "processes, is above 0.2, they are "
         "longer than on a quiet machine.\n",
         table.render(rows, table.with_figures(ACCURACY, rows), "markdown") + "\n",
         "What the programs add to the settings that the articles name; `results.py --plain` runs them without it:\n",

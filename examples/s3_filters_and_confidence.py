@@ -28,7 +28,7 @@ import numpy as np
 import fastconv as fc
 from fastconv import layers
 
-ARTICLE = common.Article("s3", epochs=6, batch_size=128, learning_rate=2e-2, decay="cosine", quick_epochs=6)
+ARTICLE = common.Article("s3", epochs=6, batch_size=128, learning_rate=2e-2, decay="one-cycle", quick_epochs=6)
 TRAIN_IMAGES = 20_000
 LAPLACIAN = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
 

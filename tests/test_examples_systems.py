@@ -170,6 +170,8 @@ def test_decay(example):
     decayed = common.adam(common.parse_options(None, article, []), 95).get_config()["learning_rate"]
     assert decayed["class_name"] == "CosineDecay"
     assert (decayed["config"]["initial_learning_rate"], decayed["config"]["decay_steps"]) == (0.5, 2 * 10)
+    cycle = common.adam(common.parse_options(None, article, ["--decay", "one-cycle"]), 95).get_config()["learning_rate"]
+    assert (cycle["config"]["max_learning_rate"], cycle["config"]["total_steps"]) == (0.5, 2 * 10)
     options = common.parse_options(None, article, ["--decay", "none", "--learning-rate", "0.25"])
     assert common.adam(options, 95).get_config()["learning_rate"] == 0.25
 

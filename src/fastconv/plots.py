@@ -87,8 +87,8 @@ def plot_history(history: Any) -> Figure:
         panel.set_xlabel("epoch")
         panel.set_ylabel(metric.replace("_", " "))
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        if len(curves.get(metric, ())) == 1:
-            panel.set_xlim(0.5, 1.5)  # one epoch: a dot in the middle, not a range of fractions
+        first, last = panel.dataLim.intervalx
+        panel.set_xlim(first - 0.5, last + 0.5)  # no tick at an epoch 0; one epoch is a dot in the middle
         panel.grid(alpha=0.3)
         panel.legend()
     return figure
