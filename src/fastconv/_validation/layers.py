@@ -20,13 +20,13 @@ def invalid_argument(where: str, name: str, value: Any, expected: str) -> ValueE
 
 def unknown_identifier(kind: str, identifier: Any, known: Iterable[str]) -> ValueError:
     """The error for a name or a dictionary that stands for no activation, initialiser, regulariser or layer."""
-    return ValueError(f"Could not interpret {kind} identifier: {identifier!r}. Known: {', '.join(sorted(known))}.")
+    return ValueError(f"Could not interpret {kind} identifier: {shown(identifier)}. Known: {', '.join(sorted(known))}.")
 
 
 def not_serializable(module: str, value: Any) -> ValueError:
     """The error for an object of the user's own that cannot be written down."""
     return ValueError(
-        f"{value!r} cannot be serialized: it is none of {module} and has no get_config(). "
+        f"{shown(value)} cannot be serialized: it is none of {module} and has no get_config(). "
         "Use a named one, or a class with get_config() and from_config()."
     )
 

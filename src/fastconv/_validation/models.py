@@ -172,7 +172,7 @@ def check_new_weights(where: str, new: list[np.ndarray], old: list[np.ndarray], 
 
 def unknown_name(where: str, kind: str, value: Any, known: Iterable[str]) -> ValueError:
     """The error for a name that is none of the ``known`` ones."""
-    return ValueError(f"{where}: unknown {kind} {value!r}. Known: {', '.join(sorted(known))}.")
+    return ValueError(f"{where}: unknown {kind} {shown(value)}. Known: {', '.join(sorted(known))}.")
 
 
 def wrong_type(where: str, name: str, value: Any, expected: str) -> TypeError:
