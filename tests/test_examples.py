@@ -30,7 +30,7 @@ def trained(request, tmp_path_factory) -> tuple[str, Path, str]:
     directory = tmp_path_factory.mktemp("lenet") / "out"
     result = run("--quick", "--arch", request.param, "--output-dir", directory, "--seed", "3", "--threads", "2")
     if "FASTCONV_DATA_DIR" not in os.environ:
-        assert "NOTICE: No network" in result.stderr
+        assert "not the 70,000 MNIST image" in result.stderr
     return request.param, directory, result.stdout
 
 
