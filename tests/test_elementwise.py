@@ -17,6 +17,7 @@ from oracle import (
 )
 
 import fastconv as fc
+from fastconv import ops
 
 # Inf and NaN are values here, not accidents: no operation warns of them.
 pytestmark = pytest.mark.filterwarnings("error")
@@ -45,6 +46,75 @@ def test_relu_by_hand():
     assert_exact(fc.relu(x), np.array([0, 0, 0, 2, np.nan, np.inf, 0], np.float32))
     upstream = np.array([-3.0, 5, 7, -11], np.float32)
     assert_exact(fc.relu_grad(upstream, np.array([0, 0, 1e-45, 2], np.float32)), np.array([0, 0, 7, -11], np.float32))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(0, 4), (1, 1), (7, 6), (9, 3, 5, 17), (400, 33), (70, 20, 20, 16)], ids=str)
+@pytest.mark.parametrize("in_place", [False, True])
+def test_relu_bias_grad_is_the_two_in_one(shape, dtype, in_place, isa, threads, rng):
+    y = np.maximum(normals(rng, shape, dtype), 0)
+    grad_output = guarded_copy(normals(rng, shape, dtype))
+    expected = fc.relu_grad(grad_output.array, y)
+    summed = ops.bias_grad(expected)
+    out = grad_output if in_place else guarded_copy(np.full(shape, np.nan, dtype))
+    bias_out = guarded_copy(np.full(shape[-1:], np.nan, dtype))
+    results = ops.relu_bias_grad(grad_output.array, y, out=out.array, bias_out=bias_out.array)
+    assert results[0] is out.array
+    assert results[1] is bias_out.array
+    assert_exact(out.array, expected, dtype)
+    assert_exact(bias_out.array, summed, dtype)
+    for guarded in (grad_output, out, bias_out):
+        guarded.check()
+
+
+def test_relu_bias_grad_refuses_other_shapes():
+    with pytest.raises(ValueError, match=r"relu_bias_grad: expected grad_output and y .* received shapes \(2, 3\)"):
+        ops.relu_bias_grad(np.ones((2, 3)), np.ones((3, 2)))
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 1024, 1025, 8192, 300_001])
+def test_dropout_masks_come_from_key_and_place_alone(size, rng):
+    x = normals(rng, (size,), np.float32)
+    masks = []
+    for isa in fc.available_isas():
+        fc.set_isa(isa)
+        for threads in (1, 2, 3):
+            fc.set_num_threads(threads)
+            for dtype in DTYPES:
+                given = guarded_copy(x.astype(dtype))
+                out = guarded_copy(np.full(size, np.nan, dtype))
+                ops.dropout(given.array, 0.25, 2**64 - 3, out=out.array)
+                kept = out.array != 0
+                assert_exact(out.array, np.where(kept, given.array * dtype(1 / 0.75), 0).astype(dtype), dtype)
+                ops.dropout(given.array, 0.25, 2**64 - 3, out=given.array)
+                assert_exact(given.array, out.array)
+                given.check()
+                out.check()
+                masks.append(kept)
+    assert all(np.array_equal(mask, masks[0]) for mask in masks)
+    longer = ops.dropout(np.ones(size + 700), 0.25, 2**64 - 3) != 0
+    if size % 1024 == 0:
+        assert np.array_equal(longer[:size], masks[0])
+    if size > 1000:
+        assert abs(masks[0].mean() - 0.75) <= 5 * np.sqrt(0.25 * 0.75 / size)
+
+
+def test_dropout_masks_look_independent():
+    """Correlations within a mask, and between those of near keys, stay within five deviations of chance."""
+    size, rate = 1 << 18, 0.5
+
+    def signs(key):
+        return np.where(ops.dropout(np.ones(size, np.float32), rate, key) != 0, 1.0, -1.0)
+
+    first, limit = signs(12345), 5 / np.sqrt(size)
+    for lag in (1, 2, 3, 4, 8, 16, 28, 64, 511, 512, 513, 1024, 4096):
+        assert abs(np.mean(first[lag:] * first[:-lag])) <= 5 / np.sqrt(size - lag)
+    for other in (12344, 12346, 12345 ^ 1 << 17, 12345 + 2**32, 12345 + 2**33, 12345 | 1 << 63, 0, 2**64 - 1):
+        assert abs(np.mean(first * signs(other))) <= limit
+    for bits in range(12):  # sums over aligned runs have the variance of independent signs
+        runs = first.reshape(-1, 1 << bits).sum(axis=1)
+        deviation = np.sqrt(2 / len(runs))
+        assert abs(np.mean(runs**2) / (1 << bits) - 1) <= 6 * deviation
 
 
 def exact_softmax(x, axis):

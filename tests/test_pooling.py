@@ -19,7 +19,7 @@ from oracle import (
 from problems import POOL_PROBLEMS, Pool
 
 import fastconv as fc
-from fastconv import reference
+from fastconv import ops, reference
 
 
 @pytest.mark.parametrize("problem", POOL_PROBLEMS, ids=str)
@@ -46,6 +46,27 @@ def test_max_pool2d(problem, isa):
             dtype,
         )
         grad_output.check()
+
+
+@pytest.mark.parametrize("problem", POOL_PROBLEMS, ids=str)
+def test_max_pool2d_grad_of_trusted_indices(problem, isa):
+    """What the layers call: the same gradient, here into guarded memory that holds no zeros."""
+    data = problem.arrays()
+    places = reference.max_pool2d(data["x"], **problem.options, return_indices=True)[1]
+    expected = reference.max_pool2d_grad(data["grad_output"], places, problem.input_shape, **problem.options)
+    for threads, dtype in ((1, np.float32), (3, np.float32), (1, np.float64), (2, np.float64)):
+        fc.set_num_threads(threads)
+        kind = ops.pool_indices_dtype(problem.input_shape, np.dtype(dtype))
+        assert fc.max_pool2d(data["x"].astype(dtype), **problem.options, return_indices=True)[1].dtype == kind
+        grad_output = guarded_copy(data["grad_output"].astype(dtype))
+        indices = guarded_copy(places.astype(kind))
+        out = guarded_copy(np.full(problem.input_shape, np.nan, dtype))
+        ops.max_pool2d_grad_unchecked(
+            grad_output.array, indices.array, problem.input_shape, **problem.options, out=out.array
+        )
+        assert_exact(out.array, expected, dtype)
+        for guarded in (grad_output, indices, out):
+            guarded.check()
 
 
 @pytest.mark.parametrize("include", [False, True], ids=["real cells", "padded too"])

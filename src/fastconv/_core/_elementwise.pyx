@@ -1,6 +1,7 @@
-"""One pass over contiguous arrays: ReLU, its gradient, sums over rows, and the optimisers' updates."""
+"""One pass over contiguous arrays: ReLU, dropout, their gradients, sums over rows, and the optimisers' updates."""
 
 from cython.parallel cimport prange
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from ._runtime cimport active_kernels, address, allocate, ceil_div, team_size
@@ -13,29 +14,40 @@ cdef enum:
     SUM_PARTS = 16                   # fixed, so that a sum's bits do not depend on the threads
     SUM_COLUMNS = 64                 # 4 vectors of 16 floats
 
+cdef enum:
+    RELU
+    RELU_GRAD
+    DROPOUT
+    SGD
+    ADAM
+    RMSPROP
+
+cdef struct sweep:
+    # One operation on up to four arrays; run_chunk() says what each holds.
+    const fc_kernels *k
+    int operation
+    Py_ssize_t count
+    char *to
+    const char *source
+    char *state                      # may be NULL
+    char *square
+    uint64_t key
+    uint32_t threshold
+    bint nesterov
+    double scale, rate, beta1, beta2, epsilon
+
 
 def relu(x, y, Py_ssize_t count, int itemsize):
     """y = max(x, 0), NaN kept. y may be x."""
-    cdef const fc_kernels *k = active_kernels(itemsize)
-    cdef const char *source = <const char *> address(x, False)
-    cdef char *to = <char *> address(y, True)
-    cdef Py_ssize_t index, chunks = ceil_div(count, CHUNK)
-    cdef int team = team_size(<double> count * WORK)
-    for index in prange(chunks, nogil=True, schedule="static", num_threads=team):
-        k.relu(to + index * CHUNK * itemsize, source + index * CHUNK * itemsize, min(CHUNK, count - index * CHUNK))
+    cdef sweep s = make_sweep(RELU, itemsize, count, x, y)
+    run(&s)
 
 
 def relu_grad(grad, y, out, Py_ssize_t count, int itemsize):
     """out = grad where y is not 0, else 0. out may be grad."""
-    cdef const fc_kernels *k = active_kernels(itemsize)
-    cdef const char *source = <const char *> address(grad, False)
-    cdef const char *mask = <const char *> address(y, False)
-    cdef char *to = <char *> address(out, True)
-    cdef Py_ssize_t index, at, chunks = ceil_div(count, CHUNK)
-    cdef int team = team_size(<double> count * WORK)
-    for index in prange(chunks, nogil=True, schedule="static", num_threads=team):
-        at = index * CHUNK * itemsize
-        k.relu_grad(to + at, source + at, mask + at, min(CHUNK, count - index * CHUNK))
+    cdef sweep s = make_sweep(RELU_GRAD, itemsize, count, grad, out)
+    s.state = <char *> address(y, False)
+    run(&s)
 
 
 def softmax(x, y, Py_ssize_t rows, Py_ssize_t n, int itemsize):
@@ -52,68 +64,138 @@ def softmax(x, y, Py_ssize_t rows, Py_ssize_t n, int itemsize):
                   min(together, rows - index * together), n)
 
 
-def sum_rows(x, out, Py_ssize_t rows, Py_ssize_t n, int itemsize):
+def dropout(x, out, Py_ssize_t count, int itemsize, uint64_t key, uint32_t threshold, double scale):
+    """out = x * scale, or 0 where the element's 16-bit random number is below threshold. out may be x."""
+    cdef sweep s = make_sweep(DROPOUT, itemsize, count, x, out)
+    s.key, s.threshold, s.scale = key, threshold, scale
+    run(&s)
+
+
+def sgd(w, g, velocity, Py_ssize_t count, int itemsize, double rate, double momentum, bint nesterov):
+    """csrc/elementwise-inl.h has the formulas of the three updates; velocity may be None."""
+    cdef sweep s = make_sweep(SGD, itemsize, count, g, w)
+    if velocity is not None:
+        s.state = <char *> address(velocity, True)
+    s.rate, s.beta1, s.nesterov = rate, momentum, nesterov
+    run(&s)
+
+
+def adam(w, g, m, v, Py_ssize_t count, int itemsize, double alpha, double beta1, double beta2, double epsilon):
+    cdef sweep s = make_sweep(ADAM, itemsize, count, g, w)
+    s.state, s.square = <char *> address(m, True), <char *> address(v, True)
+    s.rate, s.beta1, s.beta2, s.epsilon = alpha, beta1, beta2, epsilon
+    run(&s)
+
+
+def rmsprop(w, g, v, Py_ssize_t count, int itemsize, double rate, double rho, double epsilon):
+    cdef sweep s = make_sweep(RMSPROP, itemsize, count, g, w)
+    s.square = <char *> address(v, True)
+    s.rate, s.beta1, s.epsilon = rate, rho, epsilon
+    run(&s)
+
+
+cdef sweep make_sweep(int operation, int itemsize, Py_ssize_t count, source, to) except *:
+    cdef sweep s
+    s.k, s.operation, s.count = active_kernels(itemsize), operation, count
+    s.source, s.to = <const char *> address(source, False), <char *> address(to, True)
+    s.state = s.square = NULL
+    return s
+
+
+cdef void run(const sweep *s) noexcept:
+    cdef Py_ssize_t index, chunks = ceil_div(s.count, CHUNK)
+    cdef int team = team_size(<double> s.count * WORK)
+    with nogil:
+        if team == 1:
+            # A parallel region costs 0.6 us even for a team of one.
+            for index in range(chunks):
+                run_chunk(s, index)
+        else:
+            for index in prange(chunks, schedule="static", num_threads=team):
+                run_chunk(s, index)
+
+
+cdef void run_chunk(const sweep *s, Py_ssize_t index) noexcept nogil:
+    cdef Py_ssize_t n = min(CHUNK, s.count - index * CHUNK), at = index * CHUNK * s.k.itemsize
+    cdef char *to = s.to + at
+    cdef const char *source = s.source + at
+    if s.operation == RELU:
+        s.k.relu(to, source, n)
+    elif s.operation == RELU_GRAD:
+        s.k.relu_grad(to, source, s.state + at, n)
+    elif s.operation == DROPOUT:
+        s.k.dropout(to, source, n, s.key, index * CHUNK, s.threshold, s.scale)
+    elif s.operation == SGD:
+        s.k.sgd(to, source, NULL if s.state == NULL else s.state + at, n, s.rate, s.beta1, s.nesterov)
+    elif s.operation == ADAM:
+        s.k.adam(to, source, s.state + at, s.square + at, n, s.rate, s.beta1, s.beta2, s.epsilon)
+    else:
+        s.k.rmsprop(to, source, s.square + at, n, s.rate, s.beta1, s.epsilon)
+
+
+cdef struct column_sums:
+    const fc_kernels *k
+    Py_ssize_t rows, width, parts
+    const char *source
+    const char *relu_y               # NULL, or the output of the relu whose gradient is taken on the way
+    char *to                         # of that gradient
+    char *sums
+
+
+def sum_rows(x, out, Py_ssize_t rows, Py_ssize_t n, int itemsize, relu_y=None, grad=None):
     """out[j] = sum over rows of x[row, j], in a fixed number of parts that are added in order.
 
-    Short rows are summed `together` at a time, as one long row that fills whole groups of vectors.
+    Short rows are summed `together` at a time, as one long row that fills whole groups of vectors. With relu_y, the
+    output of a relu, grad = relu's gradient for x, and its rows are summed in the same pass; grad may be x.
     """
-    cdef const fc_kernels *k = active_kernels(itemsize)
-    cdef const char *source = <const char *> address(x, False)
+    cdef column_sums s
     cdef char *to = <char *> address(out, True)
     cdef Py_ssize_t together = SUM_COLUMNS // gcd(n, SUM_COLUMNS) if 0 < n < SUM_COLUMNS else 1
-    cdef Py_ssize_t long_rows = rows // together, width = together * n
-    cdef Py_ssize_t part, parts = max(min(long_rows // 16, SUM_PARTS), 1)
+    cdef Py_ssize_t part
     cdef int team = team_size(<double> rows * n * WORK)
-    cdef char *sums = allocate(parts * width, itemsize)
-    for part in prange(parts, nogil=True, schedule="static", num_threads=team):
-        k.sum_rows(sums + part * width * itemsize, source + part * long_rows // parts * width * itemsize,
-                   (part + 1) * long_rows // parts - part * long_rows // parts, width, width, 0)
-    k.sum_rows(to, sums, parts * together, n, n, 0)
-    k.sum_rows(to, source + long_rows * width * itemsize, rows - long_rows * together, n, n, 1)
-    free(sums)
+    s.k, s.rows, s.width = active_kernels(itemsize), rows // together, together * n
+    s.parts = max(min(s.rows // 16, SUM_PARTS), 1)
+    s.source, s.relu_y, s.to = <const char *> address(x, False), NULL, NULL
+    if relu_y is not None:
+        s.relu_y, s.to = <const char *> address(relu_y, False), <char *> address(grad, True)
+    cdef Py_ssize_t at = s.rows * s.width * itemsize, left = rows - s.rows * together
+    s.sums = allocate(s.parts * s.width, itemsize)
+    with nogil:
+        if team == 1:
+            for part in range(s.parts):
+                sum_part(&s, part)
+        else:
+            for part in prange(s.parts, schedule="static", num_threads=team):
+                sum_part(&s, part)
+    if s.relu_y != NULL:
+        s.k.relu_grad(s.to + at, s.source + at, s.relu_y + at, left * n)
+        s.source = s.to
+    s.k.sum_rows(to, s.sums, s.parts * together, n, n, 0)
+    s.k.sum_rows(to, s.source + at, left, n, n, 1)
+    free(s.sums)
+
+
+cdef void sum_part(const column_sums *s, Py_ssize_t part) noexcept nogil:
+    """One part's rows, a chunk at a time if relu's gradient comes first: it stays in L1."""
+    cdef Py_ssize_t row = part * s.rows // s.parts, last = (part + 1) * s.rows // s.parts
+    cdef Py_ssize_t step = last - row, at, count, itemsize = s.k.itemsize
+    cdef char *sums = s.sums + part * s.width * itemsize
+    cdef const char *source = s.source
+    cdef bint accumulate = False
+    if s.relu_y != NULL:
+        step, source = max(CHUNK // 4 // max(s.width, 1), 1), s.to
+    while True:
+        count, at = min(step, last - row), row * s.width * itemsize
+        if s.relu_y != NULL:
+            s.k.relu_grad(s.to + at, s.source + at, s.relu_y + at, count * s.width)
+        s.k.sum_rows(sums, source + at, count, s.width, s.width, accumulate)
+        row += count
+        accumulate = True
+        if row >= last:
+            break
 
 
 cdef Py_ssize_t gcd(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     while b:
         a, b = b, a % b
     return a
-
-
-def sgd(w, g, velocity, Py_ssize_t count, int itemsize, double rate, double momentum, bint nesterov):
-    """csrc/elementwise-inl.h has the formulas of the three updates; velocity may be None."""
-    cdef const fc_kernels *k = active_kernels(itemsize)
-    cdef char *weights = <char *> address(w, True)
-    cdef const char *grads = <const char *> address(g, False)
-    cdef char *state = NULL if velocity is None else <char *> address(velocity, True)
-    cdef Py_ssize_t index, at, chunks = ceil_div(count, CHUNK)
-    cdef int team = team_size(<double> count * WORK)
-    for index in prange(chunks, nogil=True, schedule="static", num_threads=team):
-        at = index * CHUNK * itemsize
-        k.sgd(weights + at, grads + at, NULL if state == NULL else state + at, min(CHUNK, count - index * CHUNK),
-              rate, momentum, nesterov)
-
-
-def adam(w, g, m, v, Py_ssize_t count, int itemsize, double alpha, double beta1, double beta2, double epsilon):
-    cdef const fc_kernels *k = active_kernels(itemsize)
-    cdef char *weights = <char *> address(w, True)
-    cdef const char *grads = <const char *> address(g, False)
-    cdef char *mean = <char *> address(m, True)
-    cdef char *square = <char *> address(v, True)
-    cdef Py_ssize_t index, at, chunks = ceil_div(count, CHUNK)
-    cdef int team = team_size(<double> count * WORK)
-    for index in prange(chunks, nogil=True, schedule="static", num_threads=team):
-        at = index * CHUNK * itemsize
-        k.adam(weights + at, grads + at, mean + at, square + at, min(CHUNK, count - index * CHUNK), alpha, beta1,
-               beta2, epsilon)
-
-
-def rmsprop(w, g, v, Py_ssize_t count, int itemsize, double rate, double rho, double epsilon):
-    cdef const fc_kernels *k = active_kernels(itemsize)
-    cdef char *weights = <char *> address(w, True)
-    cdef const char *grads = <const char *> address(g, False)
-    cdef char *square = <char *> address(v, True)
-    cdef Py_ssize_t index, at, chunks = ceil_div(count, CHUNK)
-    cdef int team = team_size(<double> count * WORK)
-    for index in prange(chunks, nogil=True, schedule="static", num_threads=team):
-        at = index * CHUNK * itemsize
-        k.rmsprop(weights + at, grads + at, square + at, min(CHUNK, count - index * CHUNK), rate, rho, epsilon)

@@ -27,6 +27,18 @@ def avg_pool2d_grad(
     origin: Pair,
     window_cells: int = 0,
 ) -> None: ...
+def max_pool2d_spread(
+    grad_output: Array,
+    indices: Array,
+    out: Array,
+    *,
+    itemsize: int,
+    image: tuple[int, int, int, int],
+    grid: Pair,
+    window: Pair,
+    strides: Pair,
+    origin: Pair,
+) -> None: ...
 def max_pool2d_grad(
     grad_output: Array,
     indices: Array,

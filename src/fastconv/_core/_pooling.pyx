@@ -112,6 +112,34 @@ cdef void avg_grad_image(const pool *p, Py_ssize_t img, Py_ssize_t c_first) noex
         p.k.avg_pool_grad_row(&r, p.x + img * p.ih * p.iw * p.c * p.k.itemsize, c_first, min(CHANNELS, p.c - c_first))
 
 
+def max_pool2d_spread(grad_output, indices, out, *, int itemsize, tuple image, tuple grid, tuple window, tuple strides,
+                      tuple origin):
+    """The adjoint of max pooling with strides = window, for indices that max_pool gave: every cell written once."""
+    cdef pool p = make_pool(itemsize, image, grid, window, strides, origin, 0)
+    cdef Py_ssize_t row, rows = p.n * p.oh
+    cdef int team = team_size(pool_work(&p))
+    p.x, p.y, p.indices = <char *> address(out, True), <char *> address(grad_output, False), \
+        <char *> address(indices, False)
+    cdef Py_ssize_t *columns = make_columns(&p)
+    if team == 1:
+        for row in range(rows):
+            spread_row(&p, row // p.oh, row % p.oh)
+    else:
+        for row in prange(rows, nogil=True, schedule="static", num_threads=team):
+            spread_row(&p, row // p.oh, row % p.oh)
+    free(columns)
+
+
+cdef void spread_row(const pool *p, Py_ssize_t img, Py_ssize_t row) noexcept nogil:
+    """The windows' rows of one row of the output, and behind the last one those that no window covers."""
+    cdef fc_pool_row r = row_args(p, img, row)
+    cdef Py_ssize_t row_size = p.iw * p.c * p.k.itemsize
+    cdef char *gx = p.x + img * p.ih * row_size
+    p.k.max_pool_spread_row(&r, gx)
+    if row == p.oh - 1:
+        memset(gx + r.row_last * row_size, 0, (p.ih - r.row_last) * row_size)
+
+
 def max_pool2d_grad(grad_output, indices, out, *, int itemsize, Py_ssize_t n, Py_ssize_t in_pixels,
                     Py_ssize_t out_pixels, Py_ssize_t c):
     """The adjoint of max pooling: adds each gradient to the cell that won; indices are already checked."""

@@ -1,5 +1,7 @@
 """The one place where C is declared. Contracts: csrc/fc_kernels.h."""
 
+from libc.stdint cimport uint32_t, uint64_t
+
 cdef extern from "fc_kernels.h" nogil:
     enum:
         FC_NV_MAX
@@ -64,11 +66,14 @@ cdef extern from "fc_kernels.h" nogil:
         void (*avg_pool_row)(const fc_pool_row *) noexcept nogil
         void (*avg_pool_grad_row)(const fc_pool_row *, void *gx, Py_ssize_t c_first,
                                   Py_ssize_t c_count) noexcept nogil
+        void (*max_pool_spread_row)(const fc_pool_row *, void *gx) noexcept nogil
         void (*max_pool_grad)(void *gx, const void *grad, const void *indices, Py_ssize_t pixels, Py_ssize_t c,
                               Py_ssize_t c_first, Py_ssize_t c_count) noexcept nogil
         void (*relu)(void *y, const void *x, Py_ssize_t count) noexcept nogil
         void (*relu_grad)(void *gx, const void *grad, const void *y, Py_ssize_t count) noexcept nogil
         void (*softmax)(void *y, const void *x, Py_ssize_t rows, Py_ssize_t n) noexcept nogil
+        void (*dropout)(void *y, const void *x, Py_ssize_t count, uint64_t key, Py_ssize_t first, uint32_t threshold,
+                        double scale) noexcept nogil
         Py_ssize_t filter_mr, filter_nv
         void (**filter)(const fc_filter *) noexcept nogil
         void (*gather)(void *dst, const void *src, const Py_ssize_t *index, Py_ssize_t count) noexcept nogil

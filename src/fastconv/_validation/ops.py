@@ -67,6 +67,10 @@ def as_pair(where: str, name: str, value: Any, minimum: int = 1) -> Pair:
     """An int or a pair (h, w) of ints, each at least ``minimum``, as a pair."""
     if type(value) is int and minimum <= value <= MAX_SIZE:
         return value, value
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int:
+        h, w = value  # the usual case, quickly
+        if h >= minimum <= w and h <= MAX_SIZE >= w:
+            return value
     if _is_sequence(value):
         if len(value) != 2:
             raise ValueError(f"{where}: {name} must be an int or a pair (h, w), received {shown(value)}.")
@@ -468,6 +472,7 @@ def dense_error(where: str, first: tuple[int, ...], second: tuple[int, ...]) -> 
         "dense_grad_input": "grad_output (..., units) and kernel (inputs, units)",
         "dense_grad_kernel": "x (..., inputs) and grad_output (..., units) with the same leading axes",
         "bias_grad": "grad_output (..., channels)",
+        "relu_bias_grad": "grad_output and y (..., channels) of one shape",
     }[where]
     return ValueError(f"{where}: expected {expected}, received shapes {first} and {second}.")
 

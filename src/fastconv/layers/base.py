@@ -133,6 +133,7 @@ class Layer:
         self._axis_sizes: dict[int, int] = {}  # axes whose length the weights have fixed
         self._kept: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
         self._buffers: dict[str, Array] = {}
+        self._last_shapes: tuple[Any, Any] = (None, None)  # of input and output: batches are mostly of one size
         # The switches of a training loop. Two name the thread for which they are on, 0 for none: others may predict.
         self._reuse_buffers = 0  # write outputs and gradients into the same memory at each step
         self._emit_logits = 0  # leave out a final softmax or sigmoid, forward and back
@@ -140,7 +141,9 @@ class Layer:
         # relu's gradient, 0 where the output is 0, can be taken behind a max-pooling, from its fewer cells: every
         # gradient that the pooling passes on belongs to a cell whose value is the pooling's output.
         self._relu_grad_behind = False  # True: the layer behind takes the gradient of this layer's fused relu
-        self._relu_grad_before = False  # True: this layer takes the gradient of the relu before it
+        self._relu_before: Layer | None = None  # the layer for whose fused relu this one takes the gradient
+        self._bias_grad: Array | None = None  # of this layer's bias, if the layer behind has computed it on the way
+        self._overwrites_grad_output = False  # True: nobody reads the gradient of the output after backward
 
     # Forward and back
 
@@ -151,7 +154,8 @@ class Layer:
         between). A call that fails leaves the layer as it was.
         """
         x = self._as_input(x)
-        self._check_shape(x.shape)
+        if x.shape != self._last_shapes[0]:
+            self._check_shape(x.shape)
         if self.built:
             return self.call(x, training)
         before = self.__dict__.copy()
@@ -201,6 +205,14 @@ class Layer:
     def inference_activation(self) -> Callable[[Array], Array] | None:
         """A function of the whole batch that follows the ``inference_step``."""
         return None
+
+    def _output_shape_for(self, x: Array) -> Any:
+        """``compute_output_shape(x.shape)``, remembered from one batch to the next."""
+        known, output_shape = self._last_shapes
+        if x.shape != known:
+            output_shape = self.compute_output_shape(x.shape)
+            self._last_shapes = x.shape, output_shape
+        return output_shape
 
     @property
     def final_activation(self) -> str | None:
@@ -372,6 +384,10 @@ class Layer:
     def _gives_logits(self) -> bool:
         """Whether this call leaves the final activation to the loss."""
         return self._emit_logits != 0 and self._emit_logits == get_ident() and self.final_activation is not None
+
+    def _grad_buffer(self, key: str, grad_output: Array) -> Array:
+        """Where to write a gradient like ``grad_output``: over it, where nobody reads it any more."""
+        return grad_output if self._overwrites_grad_output else self._empty(key, grad_output.shape)
 
     def _release_buffers(self) -> None:
         """Give back the reused memory, and what was kept for ``backward``; a model does so after training."""

@@ -68,20 +68,20 @@ class BaseConv2D(KernelLayer):
             self.kernel,
             self.bias,
             activation=self._fused_activation,
-            out=self._empty("output", self.compute_output_shape(x.shape)),
+            out=self._empty("output", self._output_shape_for(x)),
             **self._options,
         )
         return self._activate(z, training, x)
 
     def backward(self, grad_output: Any) -> Array | None:
         grad_output, x, kept = self._recall(grad_output)
-        grad_z = self._activate_grad(grad_output, kept)
+        grad_z, grad_bias = self._grad_z_and_bias(grad_output, kept, self.data_format)
         kernel = self.kernel
         if self.trainable:
             grad_kernel = self._operation_grad_kernel(
                 x, grad_z, self.kernel_size, out=self._empty("grad_kernel", kernel.shape), **self._options
             )
-            self._set_grads([grad_kernel, *self._bias_grad(channels_last(grad_z, self.data_format))])
+            self._set_grads([grad_kernel, *grad_bias])
         else:
             self._set_grads([])
         if not self._needs_input_grad:

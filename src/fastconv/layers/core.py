@@ -220,11 +220,11 @@ class Dense(KernelLayer):
 
     def backward(self, grad_output: Any) -> Array | None:
         grad_output, x, kept = self._recall(grad_output)
-        grad_z = self._activate_grad(grad_output, kept)
+        grad_z, grad_bias = self._grad_z_and_bias(grad_output, kept)
         kernel = self.kernel
         if self.trainable:
             grad_kernel = ops.dense_grad_kernel(x, grad_z, out=self._empty("grad_kernel", kernel.shape))
-            self._set_grads([grad_kernel, *self._bias_grad(grad_z)])
+            self._set_grads([grad_kernel, *grad_bias])
         else:
             self._set_grads([])
         if not self._needs_input_grad:

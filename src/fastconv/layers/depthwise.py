@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import _validation, activations, initializers, ops, regularizers
 from .base import Array, Shape, split_image_shape
-from .convolution import BaseConv2D, channels_last
+from .convolution import BaseConv2D
 from .kernel_layer import as_positive, optional
 
 
@@ -254,13 +254,13 @@ class SeparableConv2D(BaseConv2D):
             self.bias,
             activation=self._fused_activation,
             data_format=self.data_format,
-            out=self._empty("output", self.compute_output_shape(x.shape)),
+            out=self._empty("output", self._output_shape_for(x)),
         )
         return self._activate(z, training, x, between)
 
     def backward(self, grad_output: Any) -> Array | None:
         grad_output, x, between, kept = self._recall(grad_output)
-        grad_z = self._activate_grad(grad_output, kept)
+        grad_z, grad_bias = self._grad_z_and_bias(grad_output, kept, self.data_format)
         pointwise, depthwise = self.pointwise_kernel, self.depthwise_kernel
         grad_between = ops.conv2d_grad_input(
             grad_z,
@@ -280,7 +280,6 @@ class SeparableConv2D(BaseConv2D):
             grad_depthwise = ops.depthwise_conv2d_grad_kernel(
                 x, grad_between, self.kernel_size, out=self._empty("grad_depthwise", depthwise.shape), **self._options
             )
-            grad_bias = self._bias_grad(channels_last(grad_z, self.data_format))
             self._set_grads([grad_depthwise, grad_pointwise, *grad_bias])
         else:
             self._set_grads([])

@@ -102,19 +102,31 @@ class KernelLayer(Layer):
             self._keep(training, y.shape)
         return y
 
-    def _activate_grad(self, grad_output: Array, kept: Array | None) -> Array:
-        """The gradient of ``z``; ``kept`` is the last of the values that ``_activate`` kept."""
-        if kept is None:
-            return grad_output
-        if self._fused_activation:
-            return ops.relu_grad(grad_output, kept, out=self._empty("grad_activation", grad_output.shape))
-        return activations.gradient_of(self.activation).function(grad_output, kept)
+    def _grad_z_and_bias(
+        self, grad_output: Array, kept: Array | None, data_format: str = "channels_last"
+    ) -> tuple[Array, list[Array]]:
+        """The gradient of ``z``, and that of the bias in a list, which is empty where none is wanted.
 
-    def _bias_grad(self, grad_z: Array) -> list[Array]:
-        """The bias's gradient from that of ``z``, channels last, as a list that is empty without a bias."""
-        if not self.use_bias:
-            return []
-        return [ops.bias_grad(grad_z, out=self._empty("grad_bias", grad_z.shape[-1:]))]
+        ``kept`` is the last of the values that ``_activate`` kept.
+        """
+        channels = grad_output.shape[1 if data_format == "channels_first" else -1]
+        bias = [self._empty("grad_bias", (channels,))] if self.use_bias and self.trainable else []
+        ready, self._bias_grad = self._bias_grad, None
+        if kept is None:
+            grad_z = grad_output
+        elif self._fused_activation:
+            out = self._grad_buffer("grad_activation", grad_output)
+            if bias and data_format == "channels_last":
+                ops.relu_bias_grad(grad_output, kept, out=out, bias_out=bias[0])
+                return out, bias
+            grad_z = ops.relu_grad(grad_output, kept, out=out)
+        else:
+            grad_z = activations.gradient_of(self.activation).function(grad_output, kept)
+        if bias and ready is not None:
+            return grad_z, [ready]
+        for out in bias:
+            ops.bias_grad(np.moveaxis(grad_z, 1, -1) if data_format == "channels_first" else grad_z, out=out)
+        return grad_z, bias
 
     def _kernel_config(self) -> dict[str, Any]:
         return {

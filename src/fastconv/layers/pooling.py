@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from .. import _validation, ops
 from ..ops.inference import Step, pool2d_step
 from .base import Array, Layer, Shape, as_data_format, image_layout, join_image_shape, split_image_shape
-from .convolution import as_layer_padding, window_output_size
+from .convolution import Conv2D, as_layer_padding, window_output_size
 
 
 class _Pooling2D(Layer):
@@ -100,13 +100,46 @@ class MaxPooling2D(_Pooling2D):
     _takes_maximum = True
 
     def call(self, x: Array, training: bool = False) -> Array:
-        out = self._empty("output", self.compute_output_shape(x.shape))
+        out = self._empty("output", self._output_shape_for(x))
         if not training:
             ops.max_pool2d(x, self.pool_size, out=out, **self._options)
             self._keep(training, out.shape)
             return out
-        y, indices = ops.max_pool2d(x, self.pool_size, return_indices=True, out=out, **self._options)
-        self._keep(training, y.shape, indices, x.shape, y if self._relu_grad_before else None)
+        places = self._empty("indices", out.shape, ops.pool_indices_dtype(x.shape, x.dtype, self.data_format))
+        y, indices = ops.max_pool2d(
+            x, self.pool_size, return_indices=True, out=out, indices_out=places, **self._options
+        )
+        self._keep(training, y.shape, indices, x.shape, y if self._relu_before else None)
+        return y
+
+    def fits_behind(self, layer: Layer) -> TypeGuard[Conv2D]:
+        """Whether ``call_behind`` serves for the two layers."""
+        if type(self) is not MaxPooling2D or type(layer) is not Conv2D or layer.dtype != self.dtype:
+            return False
+        return layer._fused_activation == "relu" and layer.data_format == self.data_format == "channels_last"
+
+    def call_behind(self, layer: Conv2D, x: Array, training: bool = True) -> Array:
+        """``self(layer(x))``, for training, without ever writing the output of ``layer``, a convolution, to memory."""
+        x = layer._as_input(x)
+        between = layer._output_shape_for(x)
+        shape = self.compute_output_shape(between)
+        y, indices = ops.conv2d_max_pool2d(
+            x,
+            layer.kernel,
+            layer.bias,
+            strides=layer.strides,
+            padding=layer.padding,
+            dilation_rate=layer.dilation_rate,
+            groups=layer.groups,
+            activation=layer._fused_activation,
+            pool_size=self.pool_size,
+            pool_strides=self.strides,
+            pool_padding=self.padding,
+            out=self._empty("output", shape),
+            indices_out=self._empty("indices", shape, ops.pool_indices_dtype(between, x.dtype)),
+        )
+        layer._keep(training, between, x, None)
+        self._keep(training, shape, indices, between, y)
         return y
 
     def backward(self, grad_output: Any) -> Array | None:
@@ -114,9 +147,8 @@ class MaxPooling2D(_Pooling2D):
         if not self._needs_input_grad:
             return None
         if relu_output is not None:
-            out = self._empty("grad_activation", relu_output.shape)
-            grad_output = ops.relu_grad(grad_output, relu_output, out=out)
-        return ops.max_pool2d_grad(
+            grad_output = self._relu_grad(grad_output, relu_output)
+        return ops.max_pool2d_grad_unchecked(
             grad_output,
             indices,
             input_shape,
@@ -124,6 +156,16 @@ class MaxPooling2D(_Pooling2D):
             out=self._empty("grad_input", input_shape),
             **self._options,
         )
+
+    def _relu_grad(self, grad_output: Array, relu_output: Array) -> Array:
+        """The gradient of the relu before the pooling, and with it that of the bias: both from the fewer cells here."""
+        out = self._grad_buffer("grad_activation", grad_output)
+        if self.data_format == "channels_first":
+            return ops.relu_grad(grad_output, relu_output, out=out)
+        assert self._relu_before is not None
+        bias_out = self._empty("grad_bias", out.shape[-1:])
+        out, self._relu_before._bias_grad = ops.relu_bias_grad(grad_output, relu_output, out=out, bias_out=bias_out)
+        return out
 
 
 class AveragePooling2D(_Pooling2D):
@@ -157,7 +199,7 @@ class AveragePooling2D(_Pooling2D):
     _takes_maximum = False
 
     def call(self, x: Array, training: bool = False) -> Array:
-        out = self._empty("output", self.compute_output_shape(x.shape))
+        out = self._empty("output", self._output_shape_for(x))
         y = ops.avg_pool2d(x, self.pool_size, out=out, **self._options)
         self._keep(training, y.shape, x.shape)
         return y

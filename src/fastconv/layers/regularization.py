@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _random, _validation
+from .. import _random, _validation, ops
 from ..ops.inference import Step
 from .base import Array, Layer
 
@@ -60,8 +60,9 @@ class Dropout(Layer):
         if not training or self.rate == 0:
             self._keep(training, x.shape, None)
             return x
-        noise = self._noise(x.shape)
-        y = np.multiply(x, noise, out=self._empty("output", x.shape))
+        key = int(self._generator.bit_generator.random_raw())
+        noise = key if self.noise_shape is None else self._noise(x.shape, key)
+        y = self._drop(x, noise, self._empty("output", x.shape))
         self._keep(training, y.shape, noise)
         return y
 
@@ -71,35 +72,30 @@ class Dropout(Layer):
             return None
         if noise is None:
             return grad_output
-        return np.multiply(grad_output, noise, out=self._empty("grad_input", grad_output.shape))
+        return self._drop(grad_output, noise, self._grad_buffer("grad_input", grad_output))
 
     def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
         return Step(x_shape)
 
-    def _noise(self, input_shape: tuple[int, ...]) -> Array:
-        """The mask times 1 / (1 - rate): a uniform number u becomes (u >= rate) / (1 - rate).
+    def _drop(self, x: Array, noise: int | Array, out: Array) -> Array:
+        """``x`` under a mask: that of a key, made anew on the way back rather than kept, or one to broadcast."""
+        if isinstance(noise, int):
+            return ops.dropout(x, self.rate, noise, out=out)
+        return np.multiply(x, noise, out=out)
 
-        Sixteen random bits a number, so rate is met to 2**-17: a third of the time that float32 numbers take.
-        """
-        shape = input_shape
-        if self.noise_shape is not None:
-            if len(self.noise_shape) != len(input_shape) or any(
-                size not in (None, 1, length) for size, length in zip(self.noise_shape, input_shape, strict=True)
-            ):
-                raise _validation.invalid_argument(
-                    self.name, "noise_shape", self.noise_shape, f"expected a shape that broadcasts to {input_shape}"
-                )
-            shape = tuple(
-                length if size is None else size for size, length in zip(self.noise_shape, input_shape, strict=True)
+    def _noise(self, input_shape: tuple[int, ...], key: int) -> Array:
+        """The mask times 1 / (1 - rate), of ``noise_shape``."""
+        assert self.noise_shape is not None
+        if len(self.noise_shape) != len(input_shape) or any(
+            size not in (None, 1, length) for size, length in zip(self.noise_shape, input_shape, strict=True)
+        ):
+            raise _validation.invalid_argument(
+                self.name, "noise_shape", self.noise_shape, f"expected a shape that broadcasts to {input_shape}"
             )
-        noise = self._empty("noise", shape)
-        threshold = round(self.rate * 2**16)
-        if threshold >= 2**16:
-            noise[...] = 0
-            return noise
-        words = self._generator.integers(0, 2**64, -(-noise.size // 4), np.uint64)
-        kept = words.view(np.uint16)[: noise.size].reshape(shape) >= threshold
-        return np.multiply(kept, noise.dtype.type(1 / (1 - self.rate)), out=noise)
+        shape = tuple(
+            length if size is None else size for size, length in zip(self.noise_shape, input_shape, strict=True)
+        )
+        return ops.dropout(np.ones(shape, self.dtype), self.rate, key)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate, "seed": self.seed, "noise_shape": self.noise_shape}

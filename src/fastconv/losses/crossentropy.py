@@ -40,11 +40,12 @@ class _Crossentropy(Loss):
     def _losses(
         self, targets: np.ndarray, y_pred: np.ndarray, on_logits: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        z = np.moveaxis(y_pred, self.axis, -1)
+        last = self.axis in (-1, y_pred.ndim - 1)
+        z = y_pred if last else np.moveaxis(y_pred, self.axis, -1)
         losses, grad, mask = (self._from_logits if on_logits or self.from_logits else self._from_probabilities)(
             targets, z
         )
-        return losses, np.ascontiguousarray(np.moveaxis(grad, -1, self.axis)), mask
+        return losses, np.ascontiguousarray(grad if last else np.moveaxis(grad, -1, self.axis)), mask
 
     def _from_logits(self, targets: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         raise NotImplementedError

@@ -8,7 +8,8 @@ back past the first layer that learns.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import pairwise
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -152,6 +153,7 @@ class Pass:
         self._learning = [self.layers[i] for i in learning]
         self.variables: list[Array] = [weight for layer in self._learning for weight in layer.trainable_weights]
         self.regularized = regularized(self.layers)
+        self._steps: list[Callable[..., Array]] = list(self.layers)  # two layers that are fused are one step
         self._before: list[tuple[int, bool, int]] = []
 
     def __enter__(self) -> Pass:
@@ -165,7 +167,10 @@ class Pass:
                     layer._needs_input_grad = i != self.first
                 for layer, behind in pairwise(self.layers):
                     if type(behind) is MaxPooling2D and getattr(layer, "_fused_activation", None) == "relu":
-                        layer._relu_grad_behind = behind._relu_grad_before = True
+                        layer._relu_grad_behind, behind._relu_before = True, layer
+                        if behind.fits_behind(layer):
+                            at = self._steps.index(layer)
+                            self._steps[at : at + 2] = [partial(behind.call_behind, layer)]
         except BaseException:  # Ctrl-C, delivered at the end of the guarded block.
             self._restore()
             raise
@@ -180,20 +185,24 @@ class Pass:
             self.layers[-1]._emit_logits = self._before[-1][2]
         for layer, (reuse, needs, _) in zip(self.layers, self._before, strict=True):
             layer._reuse_buffers, layer._needs_input_grad = reuse, needs
-            layer._relu_grad_behind = layer._relu_grad_before = False
+            layer._relu_grad_behind, layer._relu_before, layer._bias_grad = False, None, None
+            layer._overwrites_grad_output = False
             if not reuse:
                 layer._release_buffers()
 
     def forward(self, x: Array) -> Array:
         """The output of all layers for a batch; it lives until the next batch."""
-        for layer in self.layers:
-            x = layer(x, training=True)
+        for step in self._steps:
+            x = step(x, training=True)
         return x
 
     def backward(self, grad: Array) -> list[Array]:
         """From the gradient of the output to those of ``variables``."""
+        buffer = None  # the reused memory that `grad` lies in, of a layer that is done with it
         for layer in reversed(self.layers[self.first :]):
+            layer._overwrites_grad_output = buffer is not None and grad.base is buffer
             grad = layer.backward(grad)  # type: ignore[assignment]
+            buffer = layer._buffers.get("grad_input", buffer)
         return [grad for layer in self._learning for grad in layer.grads]
 
 
@@ -222,7 +231,9 @@ class Figures:
 
     def add(self, value: float, y: Array, output: Array, on_logits: bool, weight: Array | None) -> None:
         """Take in a batch: its mean loss, its predictions (logits if ``on_logits``) and the weights of its samples."""
-        self._model._loss_mean.update_state(value, len(y))
+        mean = self._model._loss_mean
+        mean.total += value * len(y)
+        mean.count += len(y)
         probabilities = None
         for i, metric in enumerate(self.metrics):
             prediction = output

@@ -138,6 +138,7 @@ SUPPORTS: dict[str, tuple[Callable[[ConvProblem], bool], str]] = {
 }
 
 
+@lru_cache(maxsize=1024)
 def choose_algorithm(problem: ConvProblem) -> tuple[str, str]:
     """The algorithm that "auto" takes, and why. The only heuristics of the package.
 

@@ -60,6 +60,38 @@ def relu_grad(grad_output: ArrayLike, y: ArrayLike, *, out: Array | None = None)
     return gx.finish()
 
 
+def dropout(x: ArrayLike, rate: float, key: int, *, out: Array | None = None) -> Array:
+    """``x / (1 - rate)``, or 0 with probability ``rate``: where the element's random number, of 16 bits, says so.
+
+    The same call with the gradient of the result gives the gradient of x: the mask comes from ``key`` and the element's
+    place alone, whatever the threads and the instruction set are, and is kept nowhere.
+
+    Args:
+        x: float32 or float64, any shape.
+        rate: probability of a 0, from 0 to 1; met to 2**-17.
+        key: 64 random bits, from 0 to 2**64 - 1.
+        out: array for the result; may be x itself.
+
+    Returns:
+        An array like x.
+
+    Example:
+        >>> import numpy as np, fastconv as fc
+        >>> y = fc.ops.dropout(np.ones(10_000), 0.25, 2026)
+        >>> np.unique(y), round(float(y.mean()), 1)
+        (array([0.        , 1.33333333]), 1.0)
+
+    References:
+        N. Srivastava et al.: Dropout: a simple way to prevent neural networks from overfitting, JMLR 15, 2014.
+    """
+    in_place = out is not None and out is x
+    x = as_array("dropout", "x", x)
+    y = Result("dropout", x.shape, x.dtype, out, inputs=() if in_place else (x,))
+    scale = 1 / (1 - rate) if rate < 1 else 0.0
+    _elementwise.dropout(contiguous(x), y.array, x.size, x.itemsize, key, round(rate * 2**16), scale)
+    return y.finish()
+
+
 def softmax(x: ArrayLike, axis: int = -1) -> Array:
     """``exp(x) / sum(exp(x))`` along an axis, shifted by the maximum so that large logits do not overflow.
 

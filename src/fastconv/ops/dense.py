@@ -117,6 +117,31 @@ def bias_grad(grad_output: ArrayLike, *, out: Array | None = None) -> Array:
     return gb.finish()
 
 
+def relu_bias_grad(
+    grad_output: ArrayLike, y: ArrayLike, *, out: Array | None = None, bias_out: Array | None = None
+) -> tuple[Array, Array]:
+    """``relu_grad(grad_output, y)`` and the ``bias_grad`` of that, in one pass over memory.
+
+    Args:
+        grad_output, y: gradient of relu's output, and that output, (..., channels).
+        out: array for relu's gradient; may be grad_output itself.
+        bias_out: array (channels,) for the bias's gradient.
+
+    Returns:
+        (gradient like y, gradient (channels,)).
+    """
+    where = "relu_bias_grad"
+    in_place = out is not None and out is grad_output
+    grad_output, y = as_arrays(where, grad_output=grad_output, y=y)
+    if y.ndim < 1 or grad_output.shape != y.shape:
+        raise dense_error(where, grad_output.shape, y.shape)
+    gx = Result(where, y.shape, y.dtype, out, inputs=(y,) if in_place else (grad_output, y))
+    gb = Result(where, y.shape[-1:], y.dtype, bias_out, inputs=(grad_output, y))
+    rows = prod(y.shape[:-1])
+    _elementwise.sum_rows(contiguous(grad_output), gb.array, rows, y.shape[-1], y.itemsize, contiguous(y), gx.array)
+    return gx.finish(), gb.finish()
+
+
 @plan_cache
 def product_plan(rows: int, inputs: int, units: int, transposed: bool, itemsize: int, isa: str) -> ConvPlan:
     """A 1x1 convolution of `rows` one-pixel images; transposed: the kernel is stored (units, inputs)."""

@@ -19,7 +19,7 @@ from .._core import _runtime
 from .._core._program import Program
 from .._shapes import Pads
 from .._typing import Array
-from .._validation import as_padding, check_shape
+from .._validation import check_shape
 from ._arrays import contiguous
 from ._dispatch import conv_problem
 from .activations import LINEAR, RELU
@@ -86,7 +86,7 @@ def pool2d_step(
     def problem(n: int) -> Any:
         window: Any = pool_size
         steps: Any = strides
-        return pool_problem("pool2d", (n, *x_shape), window, steps, as_padding("pool2d", padding))
+        return pool_problem("pool2d", (n, *x_shape), window, steps, padding, "channels_last")
 
     def add(program: Program, n: int, isa: str) -> None:
         program.add_pool(is_max, prod(y_shape), **problem(n).geometry)

@@ -121,8 +121,7 @@ def max_pool2d(
     y = Result(where, p.y_shape, x.dtype, out, data_format, (x,))
     images, found = as_nhwc(x, data_format), None
     if return_indices:
-        # Where indices as wide as the elements cannot count the plane's cells, they are wider.
-        index_dtype = INT64 if p.cells > INT32_MAX else _index_dtype(x.dtype)
+        index_dtype = pool_indices_dtype(p.image, x.dtype)
         found = Result(where, p.y_shape, index_dtype, indices_out, data_format, (x,), name="indices_out")
         check_apart(where, "indices_out", indices_out, "out", out)
     if found is not None and found.array.itemsize > x.itemsize:
@@ -188,6 +187,40 @@ def max_pool2d_grad(
             out_pixels=p.grid[0] * p.grid[1],
             c=p.image[3],
         )
+    return gx.finish()
+
+
+def max_pool2d_grad_unchecked(
+    grad_output: Array,
+    indices: Array,
+    input_shape: tuple[int, int, int, int],
+    *,
+    pool_size: Size2D = 2,
+    strides: Size2D | None = None,
+    padding: Padding = "valid",
+    data_format: DataFormat = "channels_last",
+    out: Array | None = None,
+) -> Array:
+    """:func:`max_pool2d_grad` for indices that max_pool2d gave for the same problem; others give a wrong gradient.
+
+    Windows side by side, the usual case, are written in one pass, without zeroing the image first and reading the
+    indices twice.
+    """
+    where = "max_pool2d_grad"
+    grad_output, p = _prepare_grad(where, grad_output, input_shape, pool_size, strides, padding, data_format)
+    if p.strides != p.window or indices.dtype != _index_dtype(grad_output.dtype):
+        return max_pool2d_grad(
+            grad_output, indices, input_shape, pool_size=pool_size, strides=strides, padding=padding,
+            data_format=data_format, out=out,
+        )  # fmt: skip
+    gx = Result(where, p.image, grad_output.dtype, out, data_format, (grad_output, indices))
+    _pooling.max_pool2d_spread(
+        as_nhwc(grad_output, data_format),
+        as_nhwc(indices, data_format),
+        gx.array,
+        itemsize=grad_output.itemsize,
+        **p.geometry,
+    )
     return gx.finish()
 
 
@@ -319,21 +352,32 @@ def _scatter(grads: Array, winners: Array, gx: Array) -> None:
             np.add.at(planes[image], (winners[image].reshape(-1, c), np.arange(c)), grads[image].reshape(-1, c))
 
 
+def pool_indices_dtype(
+    shape: tuple[int, int, int, int], dtype: np.dtype, data_format: DataFormat = "channels_last"
+) -> np.dtype:
+    """The type of the indices that max_pool2d gives for images of this shape and type.
+
+    As wide as the elements, and wider where these cannot count a plane's cells.
+    """
+    _, ih, iw, _ = to_nhwc(shape, data_format)
+    return INT64 if ih * iw > INT32_MAX else _index_dtype(dtype)
+
+
 def _index_dtype(dtype: np.dtype) -> np.dtype:
     """The kernels' indices are as wide as their elements."""
     return INT32 if dtype.itemsize == 4 else INT64
 
 
-def _problem(
+def pool_problem(
     where: str, shape: tuple[int, ...], pool_size: Any, strides: Any, padding: Any, data_format: str
 ) -> PoolProblem:
     window = as_pair(where, "pool_size", pool_size)
     steps = window if strides is None else as_pair(where, "strides", strides)
-    return pool_problem(where, to_nhwc(shape, data_format), window, steps, as_padding(where, padding))
+    return _pool_problem(where, to_nhwc(shape, data_format), window, steps, as_padding(where, padding))
 
 
 @lru_cache(maxsize=512)
-def pool_problem(
+def _pool_problem(
     where: str, shape: tuple[int, ...], window: _shapes.Pair, steps: _shapes.Pair, padding: str | _shapes.Pads
 ) -> PoolProblem:
     n, ih, iw, c = shape
@@ -354,7 +398,7 @@ def _prepare(
     check_format(where, data_format)
     x = as_array(where, "x", x)
     check_ndim(where, "x", x, 4, "(n, h, w, c)" if data_format == "channels_last" else "(n, c, h, w)")
-    return x, _problem(where, x.shape, pool_size, strides, padding, data_format)
+    return x, pool_problem(where, x.shape, pool_size, strides, padding, data_format)
 
 
 def _prepare_grad(
@@ -363,6 +407,6 @@ def _prepare_grad(
     check_format(where, data_format)
     grad_output = as_array(where, "grad_output", grad_output)
     shape = as_shape4(where, "input_shape", input_shape)
-    p = _problem(where, shape, pool_size, strides, padding, data_format)
+    p = pool_problem(where, shape, pool_size, strides, padding, data_format)
     check_shape(where, "grad_output", grad_output, to_format(p.y_shape, data_format), "the pooling's output")
     return grad_output, p

@@ -35,6 +35,36 @@ static void FN(softmax)(void *y_, const void *x_, ptrdiff_t rows, ptrdiff_t n) {
     }
 }
 
+/* y = x*scale, or 0 where the 16 bits of a word from `shift` on are below threshold. */
+static FC_INLINE void FN(drop)(FC_REAL *y, const FC_REAL *x, ptrdiff_t count, const uint32_t *words, const int shift,
+                               uint32_t threshold, FC_REAL scale) {
+    typedef uint32_t wvec __attribute__((vector_size(LANES * sizeof(uint32_t)), aligned(sizeof(uint32_t)), may_alias));
+    ptrdiff_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        const wvec bits = *(const wvec *)(words + i) >> shift & 0xffffu;
+        const ivec off = __builtin_convertvector(bits, ivec) < (ivec){0} + (FC_INT)threshold;
+        FN(store)(y + i, (vec)((ivec)(FN(load)(x + i) * FN(splat)(scale)) & ~off));
+    }
+    for (; i < count; i++) y[i] = (words[i] >> shift & 0xffffu) < threshold ? 0 : x[i] * scale;
+}
+
+/* A block's first half takes the low 16 bits of its random words, the second half the high ones: whole vectors of
+ * words, and nothing that depends on the order of bytes. */
+static void FN(dropout)(void *y_, const void *x_, ptrdiff_t count, uint64_t key, ptrdiff_t first, uint32_t threshold,
+                        double scale) {
+    enum { HALF = FC_DROPOUT_BLOCK / 2 };
+    uint32_t words[HALF];
+    for (ptrdiff_t at = 0; at < count; at += FC_DROPOUT_BLOCK) {
+        FC_REAL *y = (FC_REAL *)y_ + at;
+        const FC_REAL *x = (const FC_REAL *)x_ + at;
+        const ptrdiff_t left = count - at, low = left < HALF ? left : HALF;
+        const ptrdiff_t high = left < FC_DROPOUT_BLOCK ? left - low : HALF;
+        fc_random_words(words, HALF, key, (uint64_t)(first + at) / 2);
+        FN(drop)(y, x, low, words, 0, threshold, (FC_REAL)scale);
+        FN(drop)(y + HALF, x + HALF, high, words, 16, threshold, (FC_REAL)scale);
+    }
+}
+
 /* Keras's SGD. Without momentum: w -= rate*g. With: velocity = momentum*velocity - rate*g; w += velocity, or for
  * Nesterov w += momentum*velocity - rate*g. */
 static void FN(sgd)(void *w_, const void *g_, void *velocity_, ptrdiff_t count, double rate_, double momentum_,

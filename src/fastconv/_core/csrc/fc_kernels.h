@@ -9,10 +9,13 @@
 #define FC_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum { FC_NV_MAX = 4 };  /* widest tile, in vectors of columns */
 enum { FC_MR_MAX = 10 }; /* tallest tile, in rows */
 enum { FC_FILTER_NV_MAX = 4, FC_FILTER_MR_MAX = 6 }; /* the same for one-channel filters */
+
+enum { FC_DROPOUT_BLOCK = 1024 }; /* elements */
 
 enum fc_activation { FC_LINEAR = 0, FC_RELU = 1 };
 
@@ -126,12 +129,19 @@ typedef struct fc_kernels {
     void (*avg_pool_row)(const fc_pool_row *);
     /* The adjoints add into gx, the image's gradient (y is read as the row of grad_output, x is not read). */
     void (*avg_pool_grad_row)(const fc_pool_row *, void *gx, ptrdiff_t c_first, ptrdiff_t c_count);
+    /* The same for max pooling, for windows side by side without overlap or gap: writes all cells of the row's windows
+     * and those behind the last one, grad (read from y) where `indices` has the cell, else 0. */
+    void (*max_pool_spread_row)(const fc_pool_row *, void *gx);
     /* gx[index[i]*c + channel(i)] += grad[i], i over count pixels of channels c_first.. */
     void (*max_pool_grad)(void *gx, const void *grad, const void *indices, ptrdiff_t pixels, ptrdiff_t c,
                           ptrdiff_t c_first, ptrdiff_t c_count);
     void (*relu)(void *y, const void *x, ptrdiff_t count);
     void (*relu_grad)(void *gx, const void *grad, const void *y, ptrdiff_t count);
     void (*softmax)(void *y, const void *x, ptrdiff_t rows, ptrdiff_t n);
+    /* y[i] = x[i]*scale, or 0 where the random 16-bit number of element `first` + i, first a multiple of
+     * FC_DROPOUT_BLOCK, is below threshold. The numbers depend on key and the element's place alone. y may be x. */
+    void (*dropout)(void *y, const void *x, ptrdiff_t count, uint64_t key, ptrdiff_t first, uint32_t threshold,
+                    double scale);
 
     ptrdiff_t filter_mr, filter_nv;            /* tallest and widest tile */
     void (*filter[FC_FILTER_NV_MAX])(const fc_filter *);

@@ -26,6 +26,25 @@ enum { FC_BROADCAST, FC_WHOLE, FC_PART };
 #define FC_MASKS 1
 #endif
 
+/* words[i] = a hash of the 64-bit counter `first` + i under a key, for a count of whole vectors: two rounds of
+ * MurmurHash3's finaliser (A. Appleby), each a bijection that changes about half of 32 bits for any changed one. */
+typedef uint32_t fc_words __attribute__((vector_size(FC_VECTOR_BYTES), aligned(sizeof(uint32_t)), may_alias));
+
+static FC_INLINE fc_words fc_mix(fc_words h) {
+    h = (h ^ h >> 16) * 0x85ebca6bu;
+    h = (h ^ h >> 13) * 0xc2b2ae35u;
+    return h ^ h >> 16;
+}
+
+static void fc_random_words(uint32_t *words, ptrdiff_t count, uint64_t key, uint64_t first) {
+    enum { WORDS = FC_VECTOR_BYTES / sizeof(uint32_t) };
+    const fc_words round = (uint32_t)(key >> 32) ^ fc_mix((fc_words){0} + (uint32_t)(first >> 32));
+    fc_words counter = {0};
+    for (int i = 0; i < WORDS; i++) counter[i] = (uint32_t)key + (uint32_t)first + (uint32_t)i;
+    for (ptrdiff_t at = 0; at < count; at += WORDS, counter += WORDS)
+        *(fc_words *)(words + at) = fc_mix(fc_mix(counter) ^ round);
+}
+
 #define FC_REAL float
 #define FC_INT int32_t
 #define FC_SUFFIX f32

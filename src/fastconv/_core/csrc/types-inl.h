@@ -11,8 +11,9 @@
 static const fc_kernels FN(kernels) = {
     FC_STRING(FC_ISA), sizeof(FC_REAL), FC_VECTOR_BYTES / sizeof(FC_REAL), FC_TILES, FN(channelwise),
     FN(pack), FN(finite), FN(sum_rows),
-    FN(max_pool_row), FN(avg_pool_row), FN(avg_pool_grad_row), FN(max_pool_grad),
-    FN(relu), FN(relu_grad), FN(softmax), FC_FILTERS, FN(gather), FN(sgd), FN(adam), FN(rmsprop), FN(peak),
+    FN(max_pool_row), FN(avg_pool_row), FN(avg_pool_grad_row), FN(max_pool_spread_row),
+    FN(max_pool_grad), FN(relu), FN(relu_grad), FN(softmax), FN(dropout),
+    FC_FILTERS, FN(gather), FN(sgd), FN(adam), FN(rmsprop), FN(peak),
 };
 
 #undef vec

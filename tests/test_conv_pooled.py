@@ -1,0 +1,98 @@
+"""Convolution and pooling in one: the bits of the two operations one after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from oracle import DTYPES, assert_exact, guarded_copy, normals
+from problems import CONV_PROBLEMS
+
+import fastconv as fc
+from fastconv import layers, models, ops, utils
+from fastconv.ops import conv_pooled
+
+PROBLEMS = tuple(
+    problem
+    for problem in CONV_PROBLEMS
+    if problem.data_format == "channels_last" and min(problem.output_shape[1:3]) > 1
+)[::3]
+POOLS = ({"pool_size": 2}, {"pool_size": (2, 1), "pool_padding": "same"}, {"pool_size": 2, "pool_strides": 1})
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """So few bytes at a time that even the tests' images come in several chunks, of different lengths."""
+    monkeypatch.setattr(conv_pooled, "CHUNK_BYTES", 400)
+    conv_pooled._chunked.cache_clear()
+    yield
+    conv_pooled._chunked.cache_clear()
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+def test_equal_to_the_two_operations(problem, isa, threads, small_chunks, rng):
+    for dtype, pool in zip((*DTYPES, np.float32), POOLS, strict=True):
+        shape = (7 if problem.n else 0, *problem.input_shape[1:])
+        x = guarded_copy(normals(rng, shape, dtype))
+        kernel, bias = (None if a is None else a.astype(dtype) for a in map(problem.arrays().get, ("kernel", "bias")))
+        options = {key: value for key, value in problem.options.items() if key != "data_format"}
+        y = fc.conv2d(x.array, kernel, bias, activation=problem.activation, **options)
+        window = {key.removeprefix("pool_"): value for key, value in pool.items() if key != "pool_size"}
+        expected, places = fc.max_pool2d(y, pool["pool_size"], return_indices=True, **window)
+        out = guarded_copy(np.full(expected.shape, np.nan, dtype))
+        found = guarded_copy(np.full(places.shape, -1, places.dtype))
+        results = ops.conv2d_max_pool2d(
+            x.array, kernel, bias, activation=problem.activation, **options, **pool, out=out.array,
+            indices_out=found.array,
+        )  # fmt: skip
+        assert results[0] is out.array
+        assert_exact(out.array, expected, dtype)
+        assert_exact(found.array, places)
+        for guarded in (x, out, found):
+            guarded.check()
+
+
+def test_problems_were_tried_on_the_fused_path():
+    assert len(PROBLEMS) >= 25
+    assert sum(problem.groups == 1 for problem in PROBLEMS) >= 20
+
+
+def test_wrong_arrays_are_refused():
+    x, kernel = np.ones((1, 6, 6, 2), np.float32), np.ones((3, 3, 2, 4), np.float32)
+    with pytest.raises(ValueError, match=r"conv2d_max_pool2d: bias must have shape \(4,\)"):
+        ops.conv2d_max_pool2d(x, kernel, np.ones(3, np.float32))
+    with pytest.raises(ValueError, match=r"conv2d_max_pool2d: the window \(9, 9\) does not fit"):
+        ops.conv2d_max_pool2d(x, kernel, pool_size=9)
+    with pytest.raises(ValueError, match=r"conv2d_max_pool2d: out must have shape \(1, 2, 2, 4\)"):
+        ops.conv2d_max_pool2d(x, kernel, out=np.empty((1, 2, 2, 3), np.float32))
+
+
+@pytest.mark.parametrize("activation", ["relu", None])
+@pytest.mark.parametrize("strides", [2, 1])
+def test_fit_gives_the_weights_of_layer_by_layer(activation, strides, small_chunks):
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(21, 9, 8, 2)).astype("float32"), rng.integers(0, 3, 21)
+
+    def model(fused):
+        utils.set_random_seed(2)
+        made = models.Sequential(
+            [
+                layers.Input((9, 8, 2)),
+                layers.Conv2D(5, 3, activation=activation, padding="same"),
+                layers.MaxPooling2D(2, strides=strides),
+                layers.Dropout(0.2),
+                layers.Conv2D(17, 2, activation=activation),
+                layers.MaxPooling2D(2, padding="same"),
+                layers.Flatten(),
+                layers.Dense(3, activation="softmax"),
+            ]
+        )
+        made.compile("adam", "sparse_categorical_crossentropy")
+        if not fused:
+            for layer in made.layers:
+                if type(layer) is layers.Conv2D:
+                    layer.__class__ = type("Conv2D", (layers.Conv2D,), {})  # whose call may be anything: not fused
+        made.fit(x, y, batch_size=8, epochs=2, verbose=0)
+        return made.get_weights()
+
+    for ours, theirs in zip(model(True), model(False), strict=True):
+        assert_exact(ours, theirs)
