@@ -42,6 +42,7 @@ MODULES = (
     "_conv_direct",
     "_conv_grad_kernel",
     "_conv_im2col",
+    "_conv_winograd",
     "_conv_pooled",
     "_pooling",
     "_elementwise",

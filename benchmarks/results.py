@@ -57,6 +57,10 @@ def sections(isa: str | None, threads: int, quick: bool) -> list[Section]:
             "Convolutions on one thread, as parts of the peak",
             ["peers.py", *lists, "--threads", "1", *kept, "--peers", "--no-errors", *repeat],
         ),
+        Section(
+            "Winograd's algorithm: gain and error",
+            ["winograd.py", *(["--layers", "resnet50:conv5_3x3"] if quick else []), *kept, *repeat],
+        ),
         Section("Training: seconds per epoch of MNIST", ["train.py", "--threads", *counts, *kept, *networks, *length]),
         Section(
             "Prediction: seconds for 1 and for 256 images",

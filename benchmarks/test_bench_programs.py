@@ -16,6 +16,7 @@ import peers
 import pytest
 import results
 import train
+import winograd
 from networks import NETWORKS, random_batch
 from timing import Contender, Timing, time_in_turn
 from workloads import NAIVE_WORK, Workload
@@ -33,7 +34,7 @@ def isa_restored() -> Iterator[None]:
     fc.set_isa(isa)
 
 
-@pytest.mark.parametrize("program", [compare, peers, train, results], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("program", [compare, peers, train, winograd, results], ids=lambda module: module.__name__)
 def test_help(program: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         program.main(["--help"])
@@ -63,6 +64,13 @@ def test_train_alone(capsys: pytest.CaptureFixture[str]) -> None:
 def test_cpu_clock_measures_one_thread_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert peers.main(["--clock", "cpu", "--threads", "2"]) == 2
     assert "--threads 1" in capsys.readouterr().err
+
+
+def test_winograd_wants_layers_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert winograd.main(["--layers", "lenet_s5", *QUICK]) == 2
+    assert "3x3 layers" in capsys.readouterr().err
+    assert winograd.main(["--layers", "resnet50:conv5_3x3", "--threads", "1", "--repeat", "1"]) == 0
+    assert "errors' ratio" in capsys.readouterr().out
 
 
 def test_list_without_convolutions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,5 +136,5 @@ def test_results(tmp_path: Path) -> None:
     file = tmp_path / "results.md"
     assert results.main(["--quick", "--threads", "1", "--output", str(file)]) == 0
     text = file.read_text(encoding="utf-8")
-    assert text.count("## ") == 4
+    assert text.count("## ") == 5
     assert "python benchmarks/peers.py --layers lenet_s5:C2 --threads 1" in text

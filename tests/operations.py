@@ -65,6 +65,27 @@ def _conv_operations(algorithm: str, data_format: str) -> list[Operation]:
     ]
 
 
+def _winograd_operations(data_format: str) -> list[Operation]:
+    options: dict[str, Any] = {"padding": "same", "algorithm": "winograd", "data_format": data_format}
+    images, outputs, kernel = (2, 7, 6, 4), (2, 7, 6, 5), (3, 3, 4, 5)
+    if data_format == "channels_first":
+        images, outputs = ((shape[0], shape[3], *shape[1:3]) for shape in (images, outputs))
+    return [
+        Operation(
+            f"conv2d[winograd {data_format}]",
+            {"x": images, "kernel": kernel, "bias": (5,)},
+            lambda x, kernel, bias, **out: fc.conv2d(x, kernel, bias, activation="relu", **options, **out),
+            takes_out=True,
+        ),
+        Operation(
+            f"conv2d_grad_input[winograd {data_format}]",
+            {"grad_output": outputs, "kernel": kernel},
+            lambda grad_output, kernel, **out: fc.conv2d_grad_input(grad_output, kernel, images, **options, **out),
+            takes_out=True,
+        ),
+    ]
+
+
 def _max_pool_both(x: np.ndarray) -> np.ndarray:
     """The maxima and, behind them in the same type, where they were."""
     y, indices = fc.max_pool2d(x, 3, strides=2, return_indices=True)
@@ -189,7 +210,7 @@ OPERATIONS = (
     *(
         operation
         for data_format in ("channels_last", "channels_first")
-        for make in (_transpose_operations, _depthwise_operations)
+        for make in (_winograd_operations, _transpose_operations, _depthwise_operations)
         for operation in make(data_format)
     ),
     *_pool_operations(),

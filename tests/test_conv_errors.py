@@ -120,7 +120,7 @@ WRONG_CALLS = [
         "algorithm unknown",
         conv(X, KERNEL, algorithm="fft"),
         ValueError,
-        [r"^conv2d: algorithm", "'auto'", "'direct'", "'im2col'", "'fft'"],
+        [r"^conv2d: algorithm", "'auto'", "'direct'", "'im2col'", "'winograd'", "'fft'"],
     ),
     (
         "activation unknown",

@@ -49,6 +49,21 @@ cdef extern from "fc_kernels.h" nogil:
         void *y
         Py_ssize_t y_row
 
+    ctypedef struct fc_winograd_tile:
+        void *image
+        Py_ssize_t row_step, col_step, row_first, row_last, col_first, col_last
+        Py_ssize_t n
+        void *points
+        Py_ssize_t point_step
+        const void *bias
+        int activation
+
+    ctypedef struct fc_winograd:
+        void (*input)(const fc_winograd_tile *) noexcept nogil
+        void (*kernel)(void *u, Py_ssize_t point_step, const void *g, Py_ssize_t tap_step,
+                       Py_ssize_t count) noexcept nogil
+        void (*output)(const fc_winograd_tile *) noexcept nogil
+
     ctypedef struct fc_kernels:
         const char *isa
         Py_ssize_t itemsize
@@ -83,6 +98,7 @@ cdef extern from "fc_kernels.h" nogil:
                      double beta2, double epsilon) noexcept nogil
         void (*rmsprop)(void *w, const void *g, void *v, Py_ssize_t count, double rate, double rho,
                         double epsilon) noexcept nogil
+        fc_winograd *winograd
         double (*peak)(Py_ssize_t rounds) noexcept nogil
 
     const fc_kernels *const *fc_find_isa(const char *isa)

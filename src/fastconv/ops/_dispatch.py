@@ -19,7 +19,7 @@ from .._validation import (
     window_error,
 )
 
-ALGORITHMS = ("auto", "direct", "im2col")
+ALGORITHMS = ("auto", "direct", "im2col", "winograd")
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,11 +131,41 @@ def supports_im2col(problem: ConvProblem) -> bool:
     return True
 
 
+def supports_winograd(problem: ConvProblem) -> bool:
+    """The transforms are those of F(2x2, 3x3) and F(4x4, 3x3). Only conv2d and grad_input have them."""
+    return (problem.kh, problem.kw) == (3, 3) and problem.strides == (1, 1) and problem.dilation == (1, 1)
+
+
+def winograd_m(height: int, width: int) -> int:
+    """Pixels of a side of Winograd's tiles for an output of this size: F(4x4, 3x3) or F(2x2, 3x3).
+
+    F(4x4) rounds 2 to 4 times as much, so it has to be clearly faster: it is taken where it has at most 4/5 of
+    F(2x2)'s multiplications, those of tiles beyond the border included. benchmarks/winograd.py: from 7x7 pixels on
+    it took 0.64 to 0.71 of F(2x2)'s time. Small and narrow outputs (1xN, 2x2, 5x5) keep F(2x2).
+    """
+    products = {m: -(-height // m) * -(-width // m) * (m + 2) ** 2 for m in (2, 4)}
+    return 4 if 5 * products[4] <= 4 * products[2] else 2
+
+
+def winograd_products(problem: ConvProblem, m: int) -> int:
+    """Multiply-adds of conv2d's transformed tiles."""
+    tiles = problem.n * -(-problem.oh // m) * -(-problem.ow // m)
+    return tiles * (m + 2) ** 2 * problem.ic // problem.groups * problem.oc
+
+
 # Each algorithm's predicate, and what it demands in words, for the error of an explicit choice.
 SUPPORTS: dict[str, tuple[Callable[[ConvProblem], bool], str]] = {
     "direct": (supports_direct, "nothing"),
     "im2col": (supports_im2col, "nothing"),
+    "winograd": (supports_winograd, "a 3x3 kernel, strides=1 and dilation_rate=1"),
 }
+
+
+# What "winograd" demands that a grad_kernel is not.
+NO_GRAD_KERNEL = (
+    "conv2d or conv2d_grad_input: a kernel's gradient sums over all pixels, and with them the transforms' larger "
+    "rounding errors"
+)
 
 
 @lru_cache(maxsize=1024)
@@ -143,7 +173,7 @@ def choose_algorithm(problem: ConvProblem) -> tuple[str, str]:
     """The algorithm that "auto" takes, and why. The only heuristics of the package.
 
     The direct kernels were the faster ones on every layer of benchmarks/compare.py: im2col writes and reads back
-    kh*kw copies of the image first.
+    kh*kw copies of the image first. Winograd's is faster on many, but rounds more: it is the user's choice alone.
     """
     patches = problem.n * problem.oh * problem.ow * problem.kh * problem.kw * problem.ic
     return "direct", f"it reads the image in place; im2col would first write {patches:,} elements of patches"

@@ -32,6 +32,7 @@ from .l2_pooling import l2_pool2d, l2_pool2d_grad
 from .normalization import batch_normalization, batch_normalization_grad, channel_moments
 from .pooling import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_grad
 from .transpose import conv2d_transpose, conv2d_transpose_grad_input, conv2d_transpose_grad_kernel
+from .winograd import conv2d_winograd, winograd_matrices
 
 __all__ = [
     "avg_pool2d",
@@ -46,6 +47,7 @@ __all__ = [
     "conv2d_transpose",
     "conv2d_transpose_grad_input",
     "conv2d_transpose_grad_kernel",
+    "conv2d_winograd",
     "convolve2d",
     "correlate2d",
     "depthwise_conv2d",
@@ -56,4 +58,5 @@ __all__ = [
     "l2_pool2d_grad",
     "max_pool2d",
     "max_pool2d_grad",
+    "winograd_matrices",
 ]

@@ -14,6 +14,7 @@
 enum { FC_NV_MAX = 4 };  /* widest tile, in vectors of columns */
 enum { FC_MR_MAX = 10 }; /* tallest tile, in rows */
 enum { FC_FILTER_NV_MAX = 4, FC_FILTER_MR_MAX = 6 }; /* the same for one-channel filters */
+enum { FC_ALPHA_MAX = 6 }; /* side of Winograd's largest tile */
 
 enum { FC_DROPOUT_BLOCK = 1024 }; /* elements */
 
@@ -102,6 +103,39 @@ typedef struct fc_filter {
     ptrdiff_t y_row;
 } fc_filter;
 
+/* One tile of Winograd's F(m x m, 3 x 3) (arXiv:1509.09308): with alpha = m + 2, m x m output pixels y come from
+ * alpha x alpha image cells d and the 3 x 3 taps g as
+ *
+ *   y = At (sum over input channels of (G g Gt) * (Bt d B)) A            * is the product point by point
+ *
+ * so a convolution is alpha*alpha matrix products, one for each point (row, col): tiles x input channels times input
+ * channels x output channels. Point (row, col) of a tile lies at points[(row*alpha + col)*point_step].
+ *
+ *   input    points[.. + j] = (Bt d B)[row][col], where d[r][c] = image[r*row_step + c*col_step + j] for the real cells
+ *            row_first <= r < row_last, col_first <= c < col_last, and 0 elsewhere, which is not read; j < n. Whole
+ *            vectors are written: n is rounded up, and what lies behind is 0.
+ *   output   image[r*row_step + c*col_step + j] = act(bias[j] + (At points[.. + j] A)[r][c]) for r < row_last,
+ *            c < col_last (at most m), j < n. Points and bias, if any, are read in whole vectors.
+ */
+typedef struct fc_winograd_tile {
+    void *image;                               /* the tile's first cell, real or not; input only reads it */
+    ptrdiff_t row_step, col_step;
+    ptrdiff_t row_first, row_last, col_first, col_last;
+    ptrdiff_t n;                               /* channels */
+    void *points;
+    ptrdiff_t point_step;
+    const void *bias;                          /* output only, or NULL */
+    int activation;                            /* output only */
+} fc_winograd_tile;
+
+typedef struct fc_winograd {
+    void (*input)(const fc_winograd_tile *);
+    /* u[(row*alpha + col)*point_step + i] = (G g Gt)[row][col], g[a][b] = g[(3*a + b)*tap_step + i]; i < count, which
+     * is a number of whole vectors. */
+    void (*kernel)(void *u, ptrdiff_t point_step, const void *g, ptrdiff_t tap_step, ptrdiff_t count);
+    void (*output)(const fc_winograd_tile *);
+} fc_winograd;
+
 typedef struct fc_kernels {
     const char *isa;
     ptrdiff_t itemsize;                        /* of an element, in bytes: 4 or 8 */
@@ -153,6 +187,8 @@ typedef struct fc_kernels {
     void (*adam)(void *w, const void *g, void *m, void *v, ptrdiff_t count, double alpha, double beta1, double beta2,
                  double epsilon);
     void (*rmsprop)(void *w, const void *g, void *v, ptrdiff_t count, double rate, double rho, double epsilon);
+
+    fc_winograd winograd[2];                   /* F(2x2, 3x3) and F(4x4, 3x3) */
 
     /* Register-only multiply-adds, rounds * FC_PEAK_FMAS vectors: the machine's measured peak. */
     double (*peak)(ptrdiff_t rounds);
