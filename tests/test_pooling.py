@@ -20,6 +20,7 @@ from problems import POOL_PROBLEMS, Pool
 
 import fastconv as fc
 from fastconv import ops, reference
+from fastconv.ops.pooling import pool_indices_dtype
 
 
 @pytest.mark.parametrize("problem", POOL_PROBLEMS, ids=str)
@@ -56,7 +57,7 @@ def test_max_pool2d_grad_of_trusted_indices(problem, isa):
     expected = reference.max_pool2d_grad(data["grad_output"], places, problem.input_shape, **problem.options)
     for threads, dtype in ((1, np.float32), (3, np.float32), (1, np.float64), (2, np.float64)):
         fc.set_num_threads(threads)
-        kind = ops.pool_indices_dtype(problem.input_shape, np.dtype(dtype))
+        kind = pool_indices_dtype(problem.input_shape, np.dtype(dtype))
         assert fc.max_pool2d(data["x"].astype(dtype), **problem.options, return_indices=True)[1].dtype == kind
         grad_output = guarded_copy(data["grad_output"].astype(dtype))
         indices = guarded_copy(places.astype(kind))

@@ -42,6 +42,10 @@ def as_index(where: str, name: str, value: Any) -> int:
         ) from None
 
 
+def key_error(where: str, key: int) -> ValueError:
+    return ValueError(f"{where}: key must be from 0 to 2**64 - 1, received {shown(key)}.")
+
+
 def as_number(
     where: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
 ) -> float:

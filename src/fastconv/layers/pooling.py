@@ -7,6 +7,7 @@ from typing import Any, TypeGuard
 
 from .. import _validation, ops
 from ..ops.inference import Step, pool2d_step
+from ..ops.pooling import pool_indices_dtype
 from .base import Array, Layer, Shape, as_data_format, image_layout, join_image_shape, split_image_shape
 from .convolution import Conv2D, as_layer_padding, window_output_size
 
@@ -105,7 +106,7 @@ class MaxPooling2D(_Pooling2D):
             ops.max_pool2d(x, self.pool_size, out=out, **self._options)
             self._keep(training, out.shape)
             return out
-        places = self._empty("indices", out.shape, ops.pool_indices_dtype(x.shape, x.dtype, self.data_format))
+        places = self._empty("indices", out.shape, pool_indices_dtype(x.shape, x.dtype, self.data_format))
         y, indices = ops.max_pool2d(
             x, self.pool_size, return_indices=True, out=out, indices_out=places, **self._options
         )
@@ -136,7 +137,7 @@ class MaxPooling2D(_Pooling2D):
             pool_strides=self.strides,
             pool_padding=self.padding,
             out=self._empty("output", shape),
-            indices_out=self._empty("indices", shape, ops.pool_indices_dtype(between, x.dtype)),
+            indices_out=self._empty("indices", shape, pool_indices_dtype(between, x.dtype)),
         )
         layer._keep(training, between, x, None)
         self._keep(training, shape, indices, between, y)

@@ -15,7 +15,6 @@ from .pooling import (
     max_pool2d,
     max_pool2d_grad,
     max_pool2d_grad_unchecked,
-    pool_indices_dtype,
 )
 from .transpose import conv2d_transpose, conv2d_transpose_grad_input, conv2d_transpose_grad_kernel
 
@@ -50,7 +49,6 @@ __all__ = [
     "max_pool2d",
     "max_pool2d_grad",
     "max_pool2d_grad_unchecked",
-    "pool_indices_dtype",
     "relu",
     "relu_bias_grad",
     "relu_grad",

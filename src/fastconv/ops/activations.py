@@ -9,7 +9,17 @@ import numpy as np
 
 from .._core import _elementwise
 from .._typing import Array, ArrayLike
-from .._validation import activation_error, activation_result, as_array, as_arrays, as_index, axis_error, check_shape
+from .._validation import (
+    activation_error,
+    activation_result,
+    as_array,
+    as_arrays,
+    as_index,
+    as_number,
+    axis_error,
+    check_shape,
+    key_error,
+)
 from ._arrays import Result, contiguous
 
 LINEAR, RELU = 0, 1  # fc_kernels.h's enum fc_activation
@@ -75,6 +85,10 @@ def dropout(x: ArrayLike, rate: float, key: int, *, out: Array | None = None) ->
     Returns:
         An array like x.
 
+    Raises:
+        TypeError: x is not float32 or float64, key not an integer.
+        ValueError: a rate or a key out of range, a bad ``out``.
+
     Example:
         >>> import numpy as np, fastconv as fc
         >>> y = fc.ops.dropout(np.ones(10_000), 0.25, 2026)
@@ -85,7 +99,10 @@ def dropout(x: ArrayLike, rate: float, key: int, *, out: Array | None = None) ->
         N. Srivastava et al.: Dropout: a simple way to prevent neural networks from overfitting, JMLR 15, 2014.
     """
     in_place = out is not None and out is x
-    x = as_array("dropout", "x", x)
+    x, rate = as_array("dropout", "x", x), as_number("dropout", "rate", rate, 0, 1)
+    key = as_index("dropout", "key", key)
+    if not 0 <= key < 2**64:
+        raise key_error("dropout", key)
     y = Result("dropout", x.shape, x.dtype, out, inputs=() if in_place else (x,))
     scale = 1 / (1 - rate) if rate < 1 else 0.0
     _elementwise.dropout(contiguous(x), y.array, x.size, x.itemsize, key, round(rate * 2**16), scale)

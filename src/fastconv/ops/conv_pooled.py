@@ -7,7 +7,7 @@ from typing import Any
 
 from .._core import _conv_pooled, _runtime
 from .._typing import Array, Padding, Size2D
-from .._validation import as_arrays, check_ndim, check_shape
+from .._validation import as_arrays, check_apart, check_ndim, check_shape
 from ._arrays import Result, contiguous
 from ._dispatch import ConvProblem, conv_problem, resolve_algorithm
 from .activations import kernel_activation
@@ -39,7 +39,7 @@ def conv2d_max_pool2d(
 
     Args:
         x, kernel, bias, strides, padding, dilation_rate, groups: as for :func:`conv2d`.
-        activation: None or ``"relu"``.
+        activation: as for :func:`conv2d`; all but ``"relu"`` run the two operations after each other.
         pool_size, pool_strides, pool_padding, out, indices_out: as for :func:`max_pool2d`.
 
     Returns:
@@ -54,7 +54,8 @@ def conv2d_max_pool2d(
     check_ndim(where, "kernel", kernel, 4, "(kh, kw, in_channels // groups, filters)")
     p = conv_problem(where, x.shape, kernel.shape, strides, padding, dilation_rate, groups, "channels_last")
     pool = pool_problem(where, p.y_shape, pool_size, pool_strides, pool_padding, "channels_last")
-    if not supports_pooled(p):
+    act = kernel_activation(where, activation)
+    if act is None or not supports_pooled(p):
         y = conv2d(
             x, kernel, bias, strides=strides, padding=padding, dilation_rate=dilation_rate, groups=groups,
             activation=activation,
@@ -68,7 +69,8 @@ def conv2d_max_pool2d(
         bias = contiguous(bias)
     y_result = Result(where, pool.y_shape, x.dtype, out, inputs=(x, kernel, bias))
     kind = pool_indices_dtype(p.y_shape, x.dtype)
-    places = Result(where, pool.y_shape, kind, indices_out, inputs=(x, kernel, bias))
+    places = Result(where, pool.y_shape, kind, indices_out, inputs=(x, kernel, bias), name="indices_out")
+    check_apart(where, "indices_out", indices_out, "out", out)
     chunks, part, geometry = _chunked(p, pool, x.itemsize, _runtime.get_num_threads())
     _conv_pooled.conv2d_max_pool2d(
         forward_plan(part, x.itemsize, _runtime.get_isa()),
@@ -77,7 +79,7 @@ def conv2d_max_pool2d(
         bias,
         y_result.array,
         places.array,
-        kernel_activation(where, activation) or 0,
+        act,
         p.n,
         chunks,
         itemsize=x.itemsize,

@@ -11,7 +11,7 @@ from .._core import _elementwise, _runtime
 from .._core._conv_direct import ConvPlan
 from .._core._conv_grad_kernel import GradKernelPlan
 from .._typing import Array, ArrayLike
-from .._validation import as_array, as_arrays, check_ndim, check_shape, dense_error
+from .._validation import as_array, as_arrays, check_apart, check_ndim, check_shape, dense_error
 from ._arrays import Result, contiguous
 from ._plans import plan_cache
 from .activations import apply_activation, kernel_activation
@@ -136,7 +136,8 @@ def relu_bias_grad(
     if y.ndim < 1 or grad_output.shape != y.shape:
         raise dense_error(where, grad_output.shape, y.shape)
     gx = Result(where, y.shape, y.dtype, out, inputs=(y,) if in_place else (grad_output, y))
-    gb = Result(where, y.shape[-1:], y.dtype, bias_out, inputs=(grad_output, y))
+    gb = Result(where, y.shape[-1:], y.dtype, bias_out, inputs=(grad_output, y), name="bias_out")
+    check_apart(where, "bias_out", bias_out, "out", out)
     rows = prod(y.shape[:-1])
     _elementwise.sum_rows(contiguous(grad_output), gb.array, rows, y.shape[-1], y.itemsize, contiguous(y), gx.array)
     return gx.finish(), gb.finish()

@@ -206,8 +206,10 @@ def max_pool2d_grad_unchecked(
     Windows side by side, the usual case, are written in one pass, without zeroing the image first and reading the
     indices twice.
     """
-    where = "max_pool2d_grad"
+    where = "max_pool2d_grad_unchecked"
     grad_output, p = _prepare_grad(where, grad_output, input_shape, pool_size, strides, padding, data_format)
+    indices = as_indices(where, indices)
+    check_shape(where, "indices", indices, grad_output.shape, "grad_output's shape")
     if p.strides != p.window or indices.dtype != _index_dtype(grad_output.dtype):
         return max_pool2d_grad(
             grad_output, indices, input_shape, pool_size=pool_size, strides=strides, padding=padding,
