@@ -6,7 +6,7 @@ A family is a kind of problem with all operations on it: a convolution with both
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -155,6 +155,25 @@ def conv_calls(p: Conv, make: Any = integers, answers: Any = naive_conv) -> Iter
         yield Call(name, args, options, (expected[name],), algorithms=algorithms)
 
 
+def conv_pooled_calls(p: Conv, make: Any = integers) -> Iterator[Call]:
+    """A convolution with a max pooling behind it, of a window that fits; channels last, as the operation has it."""
+    data = p.arrays(make)
+    x, y = (
+        np.moveaxis(a, 1, -1) if p.data_format == "channels_first" else a
+        for a in (data["x"], naive_conv(p, data)["conv2d"])
+    )
+    y = np.maximum(y, 0) if p.activation == "relu" else y
+    pool = {
+        "pool_size": tuple(min(size, (2, 3, 1)[p.seed % 3]) for size in y.shape[1:3]),
+        "strides": (None, 1, (2, 1))[p.seed % 5 % 3],
+        "padding": ("valid", "same")[p.seed % 2],
+    }
+    options = {name: value for name, value in p.options.items() if name != "data_format"}
+    options |= {"activation": p.activation} | {"pool_" * (name != "pool_size") + name: pool[name] for name in pool}
+    answer = reference.max_pool2d(y, **pool, return_indices=True)
+    yield Call("conv2d_max_pool2d", (x, data["kernel"], data["bias"]), options, answer, ("out", "indices_out"))
+
+
 def depthwise_calls(p: Conv, make: Any = integers) -> Iterator[Call]:
     """A convolution with a group for each channel, as depthwise_conv2d has it."""
     data = p.arrays(make)
@@ -195,7 +214,9 @@ def pool_calls(p: Pool, make: Any = integers) -> Iterator[Call]:
     both = _judged("max_pool2d", (x,), {**options, "return_indices": True}, ("out", "indices_out"))
     yield both
     indices = both.expected[1].astype((np.int64, np.int32)[p.seed % 2])
-    yield _judged("max_pool2d_grad", (g, indices, shape), options)
+    grad = _judged("max_pool2d_grad", (g, indices, shape), options)
+    yield grad
+    yield replace(grad, name="max_pool2d_grad_unchecked")
     counted = {**options, "count_include_pad": p.seed % 3 == 0}
     yield _judged("avg_pool2d", (x,), counted)
     yield _judged("avg_pool2d_grad", (COMMON_MULTIPLE * g, shape), counted)
@@ -248,7 +269,9 @@ def product_calls(p: Product, make: Any = integers) -> Iterator[Call]:
     yield Call("bias_grad", (g,), {}, (g.sum(axis=0),))
     yield Call("relu", (g,), {}, (np.maximum(g, 0),))
     upstream = g[::-1]
-    yield Call("relu_grad", (upstream, np.maximum(g, 0)), {}, (np.where(g <= 0, 0, upstream),))
+    grad = np.where(g <= 0, 0, upstream)
+    yield Call("relu_grad", (upstream, np.maximum(g, 0)), {}, (grad,))
+    yield Call("relu_bias_grad", (upstream, np.maximum(g, 0)), {}, (grad, grad.sum(axis=0)), ("out", "bias_out"))
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:

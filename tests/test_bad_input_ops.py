@@ -231,7 +231,7 @@ def _array_cases() -> list[bad_input.Case]:
     for name, arguments in RIGHT.items():
         given, parameters = arguments.split(", "), list(inspect.signature(_function(name)).parameters)
         for i, value in enumerate(given):
-            if ".shape" in value or value in ("3", "I"):
+            if ".shape" in value or "=" in value or value in ("3", "I"):
                 continue
             for text, error, pattern in (*wrong, *(() if "2d" in name and value in ("IMG", "W") else (integers,))):
                 changed = ", ".join([*given[:i], text.replace("{value}", value), *given[i + 1 :]])

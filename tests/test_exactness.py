@@ -20,6 +20,7 @@ from calls import (
     Call,
     check,
     conv_calls,
+    conv_pooled_calls,
     depthwise_calls,
     filter_calls,
     im2col_calls,
@@ -44,6 +45,7 @@ QUICK_PROBLEMS = 150
 # Each family of operations: its problems, and the calls that one of them makes.
 FAMILIES: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Iterator[Call]]]] = {
     "convolution": (strategies.convs(), conv_calls),
+    "convolution and pooling": (strategies.convs(), conv_pooled_calls),
     "transposed convolution": (strategies.transposes(), transpose_calls),
     "depthwise convolution": (strategies.convs(depthwise=True), depthwise_calls),
     "pooling": (strategies.pools(), pool_calls),
@@ -52,11 +54,12 @@ FAMILIES: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Iterator[Call]
     "dense": (strategies.products(), product_calls),
 }
 OPERATIONS = {
-    *("conv2d", "conv2d_grad_input", "conv2d_grad_kernel"),
+    *("conv2d", "conv2d_grad_input", "conv2d_grad_kernel", "conv2d_max_pool2d"),
     *("conv2d_transpose", "conv2d_transpose_grad_input", "conv2d_transpose_grad_kernel"),
     *("depthwise_conv2d", "depthwise_conv2d_grad_input", "depthwise_conv2d_grad_kernel"),
-    *("max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad", "l2_pool2d", "l2_pool2d_grad"),
-    *("im2col", "col2im", "convolve2d", "correlate2d", "relu", "relu_grad"),
+    *("max_pool2d", "max_pool2d_grad", "max_pool2d_grad_unchecked"),
+    *("avg_pool2d", "avg_pool2d_grad", "l2_pool2d", "l2_pool2d_grad"),
+    *("im2col", "col2im", "convolve2d", "correlate2d", "relu", "relu_grad", "relu_bias_grad"),
     *("dense", "dense_grad_input", "dense_grad_kernel", "bias_grad"),
 }
 
@@ -161,11 +164,12 @@ def test_every_operation_is_in_a_family() -> None:
 
         tried |= find(problems.map(names), bool, settings=one)
     assert tried == OPERATIONS
-    # What is not whole on whole numbers, or answers in text, has tests of its own.
+    # What is random, or not whole on whole numbers, or answers in text, has tests of its own.
     assert set(ops.__all__) - OPERATIONS == {
         "batch_normalization",
         "batch_normalization_grad",
         "channel_moments",
+        "dropout",
         "explain_conv2d",
         "softmax",
         "softmax_grad",

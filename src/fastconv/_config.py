@@ -60,6 +60,11 @@ def available_isas() -> tuple[str, ...]:
     return _runtime.available_isas()
 
 
+def measure_peak(dtype: str) -> float:
+    """GFLOP/s of one thread that multiplies and adds in registers only, in the instruction set in use."""
+    return _runtime.measure_peak(8 if dtype == "float64" else 4)
+
+
 def get_isa() -> str:
     """The instruction set in use: the best available, unless ``FASTCONV_ISA`` or :func:`set_isa` chose another.
 

@@ -227,3 +227,14 @@ def no_model_shape(name: str, attribute: str) -> AttributeError:
 def file_exists(where: str, path: str) -> FileExistsError:
     """The error for a file that must not be replaced."""
     return FileExistsError(f"{where}: {path!r} exists. Pass overwrite=True, or another name.")
+
+
+def no_samples(where: str) -> ValueError:
+    return ValueError(f"{where}: x has no samples; pass one at least.")
+
+
+def no_onnx_form(where: str, name: str, what: str) -> ValueError:
+    return ValueError(
+        f"{where}: layer {name!r} ({what}) has no ONNX form. Export knows this package's own layers and activations; "
+        "put the layer's work before or behind the model."
+    )

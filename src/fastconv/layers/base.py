@@ -194,6 +194,10 @@ class Layer:
         """Shape of the output for a shape of the input, batch axis included; None stands for unknown."""
         return self._check_shape(input_shape)
 
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        """Multiply-adds of one forward pass for a whole batch; 0 where the layer's time is not in these."""
+        return 0
+
     def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
         """What the layer computes in inference for one sample of this shape, before its ``inference_activation``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,18 @@ class KernelLayer(Layer):
     def _add_bias(self, filters: int) -> None:
         if self.use_bias:
             self.add_weight("bias", (filters,), self.bias_initializer, self.bias_regularizer)
+
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        kernels = [weight for weight in self.weights if weight.ndim > 1]
+        return self._positions(input_shape) * sum(kernel.size for kernel in kernels)
+
+    def _positions(self, input_shape: tuple[int, ...]) -> int:
+        """How often each number of a kernel is multiplied: once a pixel of the output."""
+        return self._pixels(self.compute_output_shape(input_shape))
+
+    def _pixels(self, shape: Any) -> int:
+        channels = 1 if getattr(self, "data_format", None) == "channels_first" else -1
+        return prod(shape) // max(shape[channels], 1)
 
     @property
     def kernel(self) -> Array:

@@ -137,6 +137,9 @@ class Conv2DTranspose(BaseConv2D):
             )
         return join_image_shape(n, output, self.filters, self.data_format)
 
+    def _positions(self, input_shape: tuple[int, ...]) -> int:
+        return self._pixels(input_shape)  # each pixel of the input is spread by the whole kernel
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),

@@ -170,7 +170,7 @@ def _member(path: Any, archive: zipfile.ZipFile, name: str, limit: int | None = 
         raise _validation.bad_file(path, f"its {name} is damaged: {error}.") from None
 
 
-def _write(path: str | os.PathLike[str], data: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file whole or not at all: beside its place, to the disk, then under its name."""
     path = os.path.realpath(path)  # Through a symbolic link, the file that it names is replaced, not the link.
     folder, name = os.path.split(path)
@@ -203,7 +203,7 @@ def _file_mode(path: str) -> int:
         return 0o666 & ~mask
 
 
-def _check_path(where: str, path: Any, endings: tuple[str, ...], overwrite: bool) -> str:
+def check_path(where: str, path: Any, endings: tuple[str, ...], overwrite: bool) -> str:
     path = os.fspath(path)
     if not isinstance(path, str) or not path.endswith(endings):
         raise _validation.wrong_state(where, f"received filepath={path!r}.", f"It must end in {' or '.join(endings)}.")
@@ -235,7 +235,7 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str], overwrite: b
         >>> models.load_model(path).count_params()
         10
     """
-    path = _check_path("Sequential.save", filepath, (".keras",), overwrite)
+    path = check_path("Sequential.save", filepath, (".keras",), overwrite)
     config = {
         "module": "keras",
         "class_name": "Sequential",
@@ -256,7 +256,7 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str], overwrite: b
         archive.writestr(_METADATA, json.dumps(metadata))
         archive.writestr(_CONFIG, json.dumps(config))
         archive.writestr(_H5, hdf5.dump(weights_tree(model)))
-    _write(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
 def load_model(
@@ -353,12 +353,12 @@ def save_weights(model: Sequential, filepath: str | os.PathLike[str], overwrite:
         ValueError: another ending, or a model that is not built.
     """
     where = "Sequential.save_weights"
-    path = _check_path(where, filepath, (".weights.h5", ".weights.npz"), overwrite)
+    path = check_path(where, filepath, (".weights.h5", ".weights.npz"), overwrite)
     if not model.built:
         raise _validation.not_built(model.name, "call `save_weights`")
     tree = weights_tree(model)
     if path.endswith(".h5"):
-        _write(path, hdf5.dump(tree))
+        write_atomically(path, hdf5.dump(tree))
         return
     groups = {f"layers/{group}": node for group, node in tree["layers"].items()}
     if "optimizer" in tree:
@@ -366,7 +366,7 @@ def save_weights(model: Sequential, filepath: str | os.PathLike[str], overwrite:
     arrays = {f"{group}/vars/{i}": array for group, node in groups.items() for i, array in node["vars"].items()}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    _write(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
 def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:

@@ -12,9 +12,10 @@ from .. import _validation, losses, optimizers
 from .. import metrics as metrics_module
 from ..callbacks import CallbackList, History, ProgressBar
 from ..layers.base import Layer
-from . import saving, training
+from . import onnx, profiling, saving, training
 from .interrupts import InterruptGuard
 from .occupancy import Occupancy
+from .profiling import Profile
 from .stack import LayerStack, Shape
 from .summary import summary_lines
 
@@ -68,6 +69,41 @@ class Sequential(LayerStack):
         """
         for line in summary_lines(self, line_length):
             (print_fn or print)(line)
+
+    def profile(self, x: Any, training: bool = False, print_fn: Any = None) -> Profile:
+        """Print where the time goes: for each layer its time, share, GFLOP/s and part of this machine's measured peak.
+
+        Each layer is timed by itself, on the output of those before it. ``predict`` and ``fit`` join neighbouring
+        layers where they can, so the whole model takes less than the sum; its time stands below the table. Nothing
+        about the model changes.
+
+        Args:
+            x: Samples (n, …), as for ``predict``.
+            training: Time a layer's forward pass and its gradients, as ``fit`` needs them. Default False: inference.
+            print_fn: Called with each line instead of ``print``.
+
+        Returns:
+            A `Profile`: the printed figures, in ``layers`` one record per layer.
+
+        Raises:
+            TypeError, ValueError: data that do not fit, or no samples.
+
+        Example:
+            >>> import numpy as np
+            >>> from fastconv import layers, models
+            >>> model = models.Sequential([layers.Input((28, 28, 1)), layers.Conv2D(6, 5), layers.Flatten()])
+            >>> found = model.profile(np.zeros((8, 28, 28, 1), "float32"), print_fn=lambda line: None)
+            >>> [row.kind for row in found.layers], found.layers[0].output_shape
+            (['Conv2D', 'Flatten'], (8, 24, 24, 6))
+        """
+        where = "Sequential.profile"
+        x = self._as_input(where, x)
+        if not len(x):
+            raise _validation.no_samples(where)
+        found = profiling.profile(self, x, bool(training))
+        for line in str(found).splitlines():
+            (print_fn or print)(line)
+        return found
 
     # Training
 
@@ -359,6 +395,35 @@ class Sequential(LayerStack):
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
         """Load weights that ``save_weights`` or ``save`` wrote; see `saving.load_weights`."""
         saving.load_weights(self, filepath)
+
+    def export(self, filepath: str | os.PathLike[str], format: str = "onnx", verbose: bool | None = None) -> None:
+        """Write the model as an ONNX graph for prediction, which ONNX Runtime and many others load.
+
+        The graph takes ``input``, batches shaped as ``predict`` takes them, of any length, and gives ``output``. Its
+        outputs are those of ``predict`` but for rounding. Dropout and augmentation, which act in training only, are
+        left out. The file is complete or not written at all.
+
+        Args:
+            filepath: Where to write; ends in ``.onnx``.
+            format: ``"onnx"``.
+            verbose: Print where the model was written. Default: no.
+
+        Raises:
+            ImportError: the package onnx is missing: ``pip install "fastconv[onnx]"``.
+            ValueError: another format, a model that is not built, a layer or an activation of one's own.
+
+        Example::
+
+            model.export("digits.onnx")
+            session = onnxruntime.InferenceSession("digits.onnx")
+            (probabilities,) = session.run(None, {"input": images})
+        """
+        if format != "onnx":
+            raise _validation.unknown_name("Sequential.export", "format", format, ("onnx",))
+        self._require_layers()
+        onnx.export(self, filepath)
+        if verbose:
+            print(f"Saved the model at {os.fspath(filepath)!r}.")
 
     def get_config(self) -> dict[str, Any]:
         """Layers and name in Keras's form, without weights."""
