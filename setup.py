@@ -41,6 +41,7 @@ MODULES = (
     "_runtime",
     "_conv_direct",
     "_conv_grad_kernel",
+    "_conv_depthwise",
     "_conv_im2col",
     "_conv_winograd",
     "_conv_pooled",

@@ -235,6 +235,10 @@ CONV_EDGES = (
     Conv(2, 5, 6, 19, 3, 3, 19, groups=19, padding="same", bias=True),
     Conv(1, 9, 8, 35, 3, 2, 35, groups=35, strides=(2, 1), padding=((0, 1), (2, 0))),
     Conv(1, 8, 9, 7, 3, 3, 7, groups=7, dilation_rate=2, padding="same", data_format="channels_first"),
+    # groups of 2, 4 and 8 channels that share vectors, the last of them overlapping the one before
+    Conv(2, 5, 7, 34, 3, 3, 34, groups=17, padding="same", bias=True, activation="relu"),
+    Conv(1, 7, 6, 36, 3, 2, 36, groups=9, strides=(2, 1), padding=((0, 1), (2, 0)), bias=True),
+    Conv(1, 7, 7, 24, 2, 3, 24, groups=3, dilation_rate=2, padding="same", data_format="channels_first"),
     Conv(2, 7, 7, 6, 3, 2, 4, groups=2, dilation_rate=2, padding="same", data_format="channels_first", bias=True),
     # channels-first
     Conv(2, 6, 7, 3, 3, 3, 5, data_format="channels_first", bias=True, activation="relu"),

@@ -29,6 +29,11 @@ SHAPES: tuple[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]], ...] = (
     ((1, 4, 5, 33), (3, 3, 33, 1), {"strides": 2}),
     ((1, 4, 5, 9), (3, 3, 9, 4), {"padding": "same"}),
     ((3, 14, 14, 32), (3, 3, 32, 1), {"padding": "same", "strides": 2}),
+    ((2, 13, 11, 35), (3, 3, 35, 1), {"padding": "same"}),  # rows in pairs, tiles of different heights
+    ((1, 9, 19, 16), (2, 5, 16, 1), {"padding": 1}),
+    ((1, 10, 9, 18), (7, 7, 18, 1), {"padding": "same", "strides": (1, 2)}),
+    ((1, 9, 1, 17), (3, 1, 17, 1), {"padding": (1, 0)}),
+    ((1, 9, 9, 16), (3, 3, 16, 1), {"padding": 5, "strides": 2, "dilation_rate": 2}),
 )
 
 

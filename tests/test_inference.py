@@ -59,6 +59,15 @@ STACKS = {
         layers.Dense(5),
         layers.Softmax(),
     ],
+    "channels in the lanes": [
+        layers.Input((12, 11, 3)),
+        layers.Conv2D(32, 3, strides=2, padding="same"),
+        layers.Conv2D(32, 3, padding="same", groups=32, activation="relu"),
+        layers.Conv2D(32, 3, padding="same", groups=8),
+        layers.Conv2D(32, 3, strides=2, groups=32, use_bias=False),
+        layers.Flatten(),
+        layers.Dense(4),
+    ],
     "pooling with strides and padding": [
         layers.Input((9, 10, 3)),
         layers.MaxPooling2D(3, strides=2, padding="same"),

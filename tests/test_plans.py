@@ -42,6 +42,7 @@ def test_every_kind_of_plan_is_counted():
     # Whatever keeps plans must be bounded by bytes: no function of ops/ that makes one has a cache of its own.
     names = {cache.__name__ for cache in _plans._caches}
     assert {"forward_plan", "_grad_input_plans", "_grad_kernel_plan", "product_plan", "_kernel_grad_plan"} <= names
+    assert {"depthwise_plan", "depthwise_grad_input_plan", "depthwise_grad_kernel_plan"} <= names
     for path in Path(_plans.__file__).parent.glob("*.py"):
         source = path.read_text()
         assert not re.search(r"@lru_cache[^\n]*\ndef \w+\([^)]*\) -> [^\n]*Plan", source), path.name

@@ -39,8 +39,6 @@ cdef struct conv:
     Py_ssize_t pack_parts                            # tasks that pack one tap's weights
     Py_ssize_t n_rows, col_step                      # rows of taps; input cells per grid column
     Py_ssize_t fold, fold_span, fold_width           # pixels of a run, its window's columns, its panel's columns
-    bint channelwise                                 # depthwise: lanes hold groups; packed weights are (tap, group)
-    Py_ssize_t c
     bint in_place                                    # weights are read where they are: few pixels
     Py_ssize_t tail, tail_width                      # last rows that the last panel cannot read so, as wide as it is
     bint side_by_side                                # a block's output is one run of memory, written by one panel

@@ -8,8 +8,6 @@ tile at the border reads and multiplies real cells only. Padding costs nothing, 
 Few output channels would leave lanes empty. Then `fold` neighbouring pixels share a tile's row: their channels lie
 side by side in the output, and one kernel, as wide as all their windows together, serves them, with zeros where a tap
 is not theirs (a Toeplitz matrix). As 0 * inf is nan, blocks with an inf or a nan in the image are not folded.
-
-Depthwise convolution, one channel in and one out of each group, has lanes of its own: they hold groups.
 """
 
 from array import array
@@ -19,7 +17,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
-from .kernels cimport FC_MR_MAX, fc_tile
+from .kernels cimport fc_tile
 
 cdef enum:
     BLOCK_BYTES = 256 * 1024         # of input and output, in L2; less leaves the regions at borders too few pixels
@@ -50,7 +48,6 @@ cdef class ConvPlan:
         self._kept = []
         p.k = isa_kernels(isa, itemsize)
         p.n, ih, iw, c = image
-        p.c = c
         p.gh, p.gw = grid
         row_step, col_step = steps
         p.ih, p.in_row, p.row_step = ih, iw * c, row_step
@@ -63,7 +60,6 @@ cdef class ConvPlan:
         p.taps = len(tap_rows) * len(tap_cols)
         p.tap_weights = keep(self._kept, tap_weights)
         p.depth = p.taps * p.cg
-        p.channelwise = p.groups > 1 and p.cg == 1 and p.ng == 1
         self.work = <double> p.n * p.gh * p.gw * p.groups * p.ng * p.depth
 
         self._make_blocks(max(BLOCK_BYTES // ((row_step * col_step * c + groups * group_outputs) * itemsize), 1))
@@ -95,8 +91,7 @@ cdef class ConvPlan:
     cdef dict _make_segments(self, tap_rows, tap_cols, set ranges, Py_ssize_t c):
         """Segments of every tap row for each range of tap columns: {range: (first segment, segments of a row)}.
 
-        Neighbouring tap columns are one run if they are 1 apart: of memory, (kw, c), where a group takes all channels;
-        of pixels in a depthwise convolution.
+        Neighbouring tap columns are one run of memory, (kw, c), if they are 1 apart and a group takes all channels.
         """
         cdef conv *p = &self.p
         seg_a, seg_k, seg_len, found = [], [], [], {}
@@ -104,7 +99,7 @@ cdef class ConvPlan:
             start = len(seg_a)
             for i, row in enumerate(tap_rows):
                 for j in range(first, last):
-                    if (p.groups == 1 or p.channelwise) and j > first and tap_cols[j] == tap_cols[j - 1] + 1:
+                    if p.groups == 1 and j > first and tap_cols[j] == tap_cols[j - 1] + 1:
                         seg_len[len(seg_len) - 1] += p.cg
                         continue
                     seg_a.append(row + tap_cols[j] * c)
@@ -215,8 +210,6 @@ cdef class ConvPlan:
     cdef Py_ssize_t packed_size(self) noexcept:
         """Elements of memory that conv_pack() fills."""
         cdef conv *p = &self.p
-        if p.channelwise:
-            return p.taps * p.groups
         if p.in_place:
             return p.tail * p.tail_width + p.n_vectors * p.k.lanes
         return (p.groups * p.n_vectors * p.k.lanes * (p.depth + 1)
@@ -257,11 +250,6 @@ cdef void conv_pack(conv *p, char *packed, int team) noexcept nogil:
     p.packed_bias = p.packed + (p.tail * p.tail_width if p.in_place else width * p.depth) * itemsize
     p.folded = p.packed_bias + width * itemsize
     p.folded_bias = p.folded + p.fold_width * p.n_rows * p.fold_span * p.cg * itemsize
-    if p.channelwise:
-        for index in range(p.taps):
-            memcpy(p.packed + index * p.groups * itemsize, p.kernel + p.tap_weights[index] * itemsize,
-                   p.groups * itemsize)
-        return
     if p.in_place:
         p.k.pack(p.packed, p.tail_width, p.kernel + ((p.depth - p.tail) * p.ng + p.ng - last_channels(p)) * itemsize,
                  p.tail, p.ng, last_channels(p), 1)
@@ -288,7 +276,7 @@ cdef void conv_run(const conv *p, Py_ssize_t n, const char *x, char *out, int te
             run_block(&q, index, 0, 1)
         return
     # Few blocks (one image, few pixels): the panels of a block are shared out too.
-    if blocks < team and not p.channelwise:
+    if blocks < team:
         splits = min(ceil_div(team, max(blocks, 1)), p.n_panels)
     for index in prange(blocks * splits, schedule="static", num_threads=team):
         run_block(&q, index // splits, index % splits, splits)
@@ -389,9 +377,6 @@ cdef void run_block(const conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_
     if p.side_by_side:
         end = images * rows * min(p.cols, p.gw - col) * p.ng
     last_region = first_region + regions.count
-    if p.channelwise:
-        run_channelwise(p, regions, images, x, out, &t)
-        return
     if p.fold > 1 and block_is_finite(p, img, images, row, rows, p.x):
         first_region = regions.folded_first
         last_region = first_region + regions.folded_count
@@ -433,31 +418,6 @@ cdef void run_tiles(const conv *p, const region *r, Py_ssize_t images, Py_ssize_
             t.whole_rows -= 1
         p.k.tile[nv - 1](t)
         first += mr
-
-
-cdef void run_channelwise(const conv *p, const kind *regions, Py_ssize_t images, const char *x, char *out,
-                          fc_tile *t) noexcept nogil:
-    """A block of a depthwise convolution, a vector of channels at a time."""
-    cdef Py_ssize_t itemsize = p.k.itemsize, channel = 0, i, first, last
-    cdef const region *r
-    t.a_step, t.b_step = p.c, p.groups
-    t.whole_rows = 0
-    while channel < p.groups:
-        t.n = min(p.k.lanes, p.groups - channel)
-        t.a, t.b, t.c = x + channel * itemsize, p.packed + channel * itemsize, out + channel * itemsize
-        t.bias = p.bias
-        if p.bias != NULL:
-            t.bias = p.bias + channel * itemsize
-        for i in range(regions.first, regions.first + regions.count):
-            r = &p.regions[i]
-            t.seg_a, t.seg_k, t.seg_len, t.n_segs = p.seg_a + r.seg, p.seg_k + r.seg, p.seg_len + r.seg, r.n_segs
-            first, last = r.first, r.first + r.per_image * images
-            while first < last:
-                t.mr = min(FC_MR_MAX, last - first)
-                t.a_off, t.c_off = p.a_off + first, p.c_off + first
-                p.k.channelwise(t)
-                first += t.mr
-        channel += t.n
 
 
 cdef void run_in_place(const conv *p, const region *r, Py_ssize_t images, fc_tile *t, Py_ssize_t first,

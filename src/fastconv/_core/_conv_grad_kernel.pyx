@@ -13,7 +13,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
-from .kernels cimport FC_MR_MAX, fc_kernels, fc_tile
+from .kernels cimport fc_kernels, fc_tile
 
 cdef enum:
     BLOCK_PIXELS = 128               # a panel of grad_output, and the pixels of x beside it, stay in L1 or L2
@@ -33,7 +33,6 @@ cdef struct grad:
     Py_ssize_t row_step, col_step
     Py_ssize_t row_first, row_last   # offsets of the first tap row and of the last, from the window's anchor
     Py_ssize_t col_first, col_last
-    bint channelwise                 # depthwise: lanes hold groups
     bint by_tap                      # padded, many channels: tap by tap, real cells only
     bint slabbed                     # padded, few channels: from a slab with zeros around the image
     Py_ssize_t images, rows          # of a block; rows < gh only if images == 1
@@ -85,7 +84,6 @@ cdef class GradKernelPlan:
         p.tap_rows, p.tap_cols = keep(self._kept, tap_rows), keep(self._kept, tap_cols)
         p.entries = p.n_rows * p.n_cols * p.cg
         p.size = p.entries * p.oc
-        p.channelwise = p.groups > 1 and p.cg == 1 and p.ng == 1
         self.work = <double> p.n * p.gh * p.gw * p.size
         self._make_blocks()
         p.a_off = keep(self._kept, [(row - p.row_first) * p.row_stride + (col - p.col_first) * p.c + i
@@ -155,8 +153,6 @@ cdef class GradKernelPlan:
         room = p.slab_size + p.panel_size + 3 * p.run_count * (8 // itemsize) + 128 // itemsize
         cdef char *rooms = allocate((p.parts * p.size if p.parts > 1 else 0) + team * room, itemsize)
         p.sums = result if p.parts == 1 else rooms + team * room * itemsize
-        if p.channelwise:
-            panels = ceil_div(p.groups, p.k.lanes)
         splits = 1 if p.parts >= team else min(ceil_div(team, p.parts), panels)
         chunk = max(ceil_div(p.size, team), 256)
         with nogil:
@@ -189,13 +185,6 @@ cdef void run_part(grad *p, Py_ssize_t part, Py_ssize_t split, Py_ssize_t splits
         x = block_input(p, &b, room)
         length = p.gw * (b.rows if p.run_axes > 1 else 1) * (b.images if p.run_axes > 2 else 1)
         runs = b.pixels // length
-        if p.channelwise:
-            for r in range(runs):
-                seg_k[r] = r * length
-                seg_len[r] = length
-            run_channelwise(p, &b, x, seg_k, seg_len, runs, p.sums + (part * p.size if p.parts > 1 else 0) * itemsize,
-                            index > first, split, splits)
-            continue
         for panel in range(split * panels // splits, (split + 1) * panels // splits):
             for r in range(runs):
                 seg_k[r] = r * length
@@ -267,9 +256,9 @@ cdef void run_panel(grad *p, const block *b, Py_ssize_t group, Py_ssize_t panel,
 
 cdef void run_taps(grad *p, const block *b, fc_tile *t, Py_ssize_t nv, Py_ssize_t *seg_k,
                    Py_ssize_t *seg_len) noexcept nogil:
-    """Tap by tap, over the pixels whose tap falls on a cell of the image. nv: vectors of a tile, 0 for channelwise."""
+    """Tap by tap, over the pixels whose tap falls on a cell of the image."""
     cdef Py_ssize_t *seg_a = seg_len + p.run_count
-    cdef Py_ssize_t tap, tile, tiles = ceil_div(p.cg, p.k.mr[nv - 1] if nv else 1), entry, img, r, row, col, first, last
+    cdef Py_ssize_t tap, tile, tiles = ceil_div(p.cg, p.k.mr[nv - 1]), entry, img, r, row, col, first, last
     t.seg_a, t.seg_k, t.seg_len = seg_a, seg_k, seg_len
     t.a_step = p.col_step * p.c
     for tap in range(p.n_rows * p.n_cols):
@@ -289,37 +278,4 @@ cdef void run_taps(grad *p, const block *b, fc_tile *t, Py_ssize_t nv, Py_ssize_
             entry = tap * p.cg + tile * p.cg // tiles
             t.mr = tap * p.cg + (tile + 1) * p.cg // tiles - entry
             t.a_off, t.c_off = p.a_off + entry, p.c_off + entry
-            if nv:
-                p.k.tile[nv - 1](t)
-            else:
-                p.k.channelwise(t)
-
-
-cdef void run_channelwise(grad *p, const block *b, const char *x, Py_ssize_t *seg_k, Py_ssize_t *seg_len,
-                          Py_ssize_t runs, char *sums, int accumulate, Py_ssize_t split,
-                          Py_ssize_t splits) noexcept nogil:
-    """A block's share of a depthwise kernel: a vector of channels at a time, all taps in one pass over the pixels."""
-    cdef Py_ssize_t itemsize = p.k.itemsize, lanes = p.k.lanes, vectors = ceil_div(p.groups, lanes), vector, channel
-    cdef Py_ssize_t tile, tiles = ceil_div(p.entries, FC_MR_MAX), entry
-    cdef Py_ssize_t pixel = (b.img * p.gh + b.row) * p.gw
-    cdef const char *grads = p.grad_output + pixel * p.oc * itemsize
-    cdef bint clipped = p.slabbed and not p.k.finite(grads, b.pixels * p.oc)
-    cdef fc_tile t
-    t.a_step, t.b_step = p.a_step, p.oc
-    t.bias = NULL
-    t.whole_rows = 0
-    t.activation = 0
-    for vector in range(split * vectors // splits, (split + 1) * vectors // splits):
-        channel = vector * lanes
-        t.n = min(lanes, p.groups - channel)
-        t.a, t.b, t.c = x + channel * itemsize, grads + channel * itemsize, sums + channel * itemsize
-        t.accumulate = accumulate
-        if clipped:
-            run_taps(p, b, &t, 0, seg_k, seg_len)
-            continue
-        t.seg_a, t.seg_k, t.seg_len, t.n_segs = p.seg_a, seg_k, seg_len, runs
-        for tile in range(tiles):
-            entry = tile * p.entries // tiles
-            t.mr = (tile + 1) * p.entries // tiles - entry
-            t.a_off, t.c_off = p.a_off + entry, p.c_off + entry
-            p.k.channelwise(&t)
+            p.k.tile[nv - 1](t)

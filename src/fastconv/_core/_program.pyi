@@ -1,10 +1,14 @@
 from .._shapes import Pads, Pair
 from .._typing import Array
+from ._conv_depthwise import DepthwisePlan
 from ._conv_direct import ConvPlan
 
 class Program:
     def __init__(self, isa: str, itemsize: int, chunk: int, x_size: int, one_by_one: bool) -> None: ...
     def add_conv(self, plan: ConvPlan, kernel: Array, bias: Array | None, activation: int, y_size: int) -> None: ...
+    def add_depthwise(
+        self, plan: DepthwisePlan, kernel: Array, bias: Array | None, activation: int, y_size: int
+    ) -> None: ...
     def add_pool(
         self,
         is_max: bool,

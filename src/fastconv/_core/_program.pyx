@@ -9,6 +9,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
+from ._conv_depthwise cimport depthwise, depthwise_pack, depthwise_run, DepthwisePlan
 from ._conv_direct cimport conv, conv_pack, conv_run, ConvPlan
 from ._pooling cimport make_columns, make_pool, pool, pool_run, pool_work
 from ._runtime cimport address, allocate, ceil_div, isa_kernels, team_size
@@ -16,6 +17,7 @@ from .kernels cimport fc_kernels
 
 cdef enum:
     CONV
+    DEPTHWISE
     MAX_POOL
     AVG_POOL
     RELU
@@ -29,6 +31,7 @@ cdef struct step:
     Py_ssize_t packed                # where its packed weights start, in elements
     const fc_kernels *k
     conv conv
+    depthwise depthwise
     pool pool
     # Of padding: rows of an image, elements of a row, of a padded row, and where the first one goes.
     Py_ssize_t rows, row, padded_row, first
@@ -90,6 +93,14 @@ cdef class Program:
         # To a whole cache line, where the next step's weights start.
         self.packed += ceil_div(plan.packed_size(), LINE) * LINE
 
+    def add_depthwise(self, DepthwisePlan plan not None, kernel, bias, int activation, Py_ssize_t y_size):
+        """A convolution with channels in the lanes; the plan is for `chunk` images."""
+        cdef depthwise bound = plan.bound(kernel, bias, activation)
+        cdef step *s = self._add(DEPTHWISE, y_size, plan.work)
+        s.depthwise = bound
+        self._kept.append((plan, kernel, bias))
+        self.packed += ceil_div(plan.packed_size(), LINE) * LINE
+
     def add_pool(self, bint is_max, Py_ssize_t y_size, *, tuple image, tuple grid, tuple window, tuple strides,
                  tuple origin):
         cdef pool p = make_pool(self.k.itemsize, image, grid, window, strides, origin, 0)
@@ -131,13 +142,17 @@ cdef class Program:
         cdef Py_ssize_t table = ceil_div(self.n_steps * sizeof(step), LINE) * LINE, packed = self.packed * r.itemsize
         cdef char *memory = allocate(table + packed + 2 * outer * r.buffer + LINE, 1)
         cdef char *aligned = memory + (LINE - <Py_ssize_t> memory % LINE) % LINE
+        cdef char *weights
         r.steps = <step *> aligned
         r.buffers = aligned + table + packed
         memcpy(r.steps, self.steps, self.n_steps * sizeof(step))
         with nogil:
             for index in range(self.n_steps):
+                weights = aligned + table + r.steps[index].packed * r.itemsize
                 if r.steps[index].kind == CONV:
-                    conv_pack(&r.steps[index].conv, aligned + table + r.steps[index].packed * r.itemsize, inner)
+                    conv_pack(&r.steps[index].conv, weights, inner)
+                elif r.steps[index].kind == DEPTHWISE:
+                    depthwise_pack(&r.steps[index].depthwise, weights, inner)
             if outer == 1:
                 for index in range(chunks):
                     run_chunk(&r, index, 0, inner)
@@ -165,6 +180,8 @@ cdef void run_step(const step *s, Py_ssize_t n, const char *x, char *y, int team
     cdef Py_ssize_t i, to
     if s.kind == CONV:
         conv_run(&s.conv, n, x, y, team)
+    elif s.kind == DEPTHWISE:
+        depthwise_run(&s.depthwise, n, x, y, team)
     elif s.kind == RELU:
         s.k.relu(y, x, n * s.y_size)
     elif s.kind == SOFTMAX:

@@ -6,6 +6,7 @@ cdef extern from "fc_kernels.h" nogil:
     enum:
         FC_NV_MAX
         FC_MR_MAX
+        FC_DEPTHWISE_LINES
         FC_LINEAR
         FC_RELU
         FC_PEAK_FMAS
@@ -28,6 +29,26 @@ cdef extern from "fc_kernels.h" nogil:
         const void *bias
         int accumulate
         int activation
+
+    ctypedef struct fc_depthwise:
+        Py_ssize_t lines, pixels, channels, fresh
+        const void *x
+        Py_ssize_t x_line, x_step, x_row, x_col
+        const void *w
+        Py_ssize_t w_row, w_col, w_vector, rows, cols
+        const void *bias
+        void *y
+        Py_ssize_t y_line, y_step
+        int activation
+
+    ctypedef struct fc_depthwise_grad:
+        Py_ssize_t lines, pixels, channels
+        const void *x
+        Py_ssize_t x_line, x_pixel, x_row, x_col
+        const void *g
+        Py_ssize_t g_line, g_pixel, rows, cols
+        void *sums
+        Py_ssize_t sum_row, sum_col
 
     ctypedef struct fc_pool_row:
         const void *x
@@ -71,7 +92,8 @@ cdef extern from "fc_kernels.h" nogil:
         Py_ssize_t nv_max
         Py_ssize_t *mr
         void (**tile)(const fc_tile *) noexcept nogil
-        void (*channelwise)(const fc_tile *) noexcept nogil
+        void (**depthwise)(const fc_depthwise *) noexcept nogil
+        void (**depthwise_grad)(const fc_depthwise_grad *) noexcept nogil
         void (*pack)(void *dst, Py_ssize_t width, const void *src, Py_ssize_t k_count, Py_ssize_t k_stride,
                      Py_ssize_t n, Py_ssize_t j_stride) noexcept nogil
         int (*finite)(const void *src, Py_ssize_t count) noexcept nogil

@@ -16,6 +16,13 @@ from .._typing import Array, ArrayLike, DataFormat, Padding, Size2D
 from .._validation import algorithm_error, as_arrays, as_index, as_pair, as_shape4, check_ndim, check_shape
 from . import _dispatch, im2col
 from ._arrays import Result, as_nhwc, check_format, contiguous
+from ._conv_depthwise import (
+    depthwise_grad_input_plan,
+    depthwise_grad_kernel_plan,
+    depthwise_plan,
+    fits_lanes,
+    phase_taps,
+)
 from ._dispatch import ConvProblem, conv_problem, to_format, to_nhwc
 from ._plans import plan_cache
 from .activations import LINEAR, RELU, apply_activation, kernel_activation
@@ -355,14 +362,8 @@ def _grad_input_plans(p: ConvProblem, itemsize: int, isa: str) -> list[ConvPlan]
 
 def _phases(size: int, pad: int, taps: int, stride: int, dilation: int) -> list[tuple[int, list[tuple[int, int]]]]:
     """(phase, its taps) of an axis, for the phases that have taps."""
-    found = [(phase, _phase_taps(phase + pad, taps, stride, dilation)) for phase in range(min(stride, size))]
+    found = [(phase, phase_taps(phase + pad, taps, stride, dilation)) for phase in range(min(stride, size))]
     return [(phase, reached) for phase, reached in found if reached]
-
-
-def _phase_taps(position: int, taps: int, stride: int, dilation: int) -> list[tuple[int, int]]:
-    """(offset in grad_output, tap) of the taps that reach input cells ``position - pad + m*stride``, ascending."""
-    reach = [(position - tap * dilation, tap) for tap in range(taps)]
-    return sorted((distance // stride, tap) for distance, tap in reach if distance % stride == 0)
 
 
 @plan_cache
@@ -403,14 +404,20 @@ def _grad_kernel_fold(p: ConvProblem, lanes: int) -> int:
 def _forward_direct(
     p: ConvProblem, x: Array, kernel: Array, bias: Array | None, y: Array, activation: int | None
 ) -> None:
-    forward_plan(p, x.itemsize, _runtime.get_isa())(x, kernel, bias, y, activation or 0)
+    isa = _runtime.get_isa()
+    plan: Any = depthwise_plan if fits_lanes(p, x.itemsize, isa) else forward_plan
+    plan(p, x.itemsize, isa)(x, kernel, bias, y, activation or LINEAR)
 
 
 def run_grad_input_plans(
     p: ConvProblem, grad_output: Array, kernel: Array, bias: Array | None, gx: Array, activation: int
 ) -> None:
     """grad_input by the direct kernels; conv2d_transpose is the same with a bias and an activation."""
-    plans = _grad_input_plans(p, kernel.itemsize, _runtime.get_isa())
+    isa = _runtime.get_isa()
+    if fits_lanes(p, kernel.itemsize, isa):
+        depthwise_grad_input_plan(p, kernel.itemsize, isa)(grad_output, kernel, bias, gx, activation)
+        return
+    plans = _grad_input_plans(p, kernel.itemsize, isa)
     if len(plans) < min(p.strides[0], p.ih) * min(p.strides[1], p.iw):
         # Cells that no tap reaches.
         untouched = np.zeros(p.ic, gx.dtype) if bias is None else bias
@@ -425,6 +432,9 @@ def _grad_input_direct(p: ConvProblem, grad_output: Array, kernel: Array, gx: Ar
 
 def _grad_kernel_direct(p: ConvProblem, x: Array, grad_output: Array, gk: Array) -> None:
     isa = _runtime.get_isa()
+    if fits_lanes(p, x.itemsize, isa):
+        depthwise_grad_kernel_plan(p, x.itemsize, isa)(x, grad_output, gk)
+        return
     fold = _grad_kernel_fold(p, _runtime.vector_lanes(x.itemsize, isa))
     plan = _grad_kernel_plan(p, fold, x.itemsize, isa)
     if fold == 1:

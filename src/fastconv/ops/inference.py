@@ -21,6 +21,7 @@ from .._shapes import Pads
 from .._typing import Array
 from .._validation import check_shape
 from ._arrays import contiguous
+from ._conv_depthwise import depthwise_plan, fits_lanes
 from ._dispatch import conv_problem
 from .activations import LINEAR, RELU
 from .conv import forward_plan
@@ -60,8 +61,12 @@ def conv2d_step(x_shape: tuple[int, ...], kernel: Array, bias: Array | None, *, 
         return conv_problem("conv2d", shape, kernel.shape, **options, data_format="channels_last")
 
     def add(program: Program, n: int, isa: str) -> None:
-        plan = forward_plan(problem(n), kernel.itemsize, isa)
-        program.add_conv(plan, kernel, bias, RELU if relu else LINEAR, prod(y_shape))
+        p, activation = problem(n), RELU if relu else LINEAR
+        if fits_lanes(p, kernel.itemsize, isa):
+            plan = depthwise_plan(p, kernel.itemsize, isa)
+            program.add_depthwise(plan, kernel, bias, activation, prod(y_shape))
+        else:
+            program.add_conv(forward_plan(p, kernel.itemsize, isa), kernel, bias, activation, prod(y_shape))
 
     y_shape = problem(1).y_shape[1:]
     return Step(y_shape, kernel.nbytes, add)

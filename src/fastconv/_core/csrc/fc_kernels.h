@@ -13,6 +13,8 @@
 
 enum { FC_NV_MAX = 4 };  /* widest tile, in vectors of columns */
 enum { FC_MR_MAX = 10 }; /* tallest tile, in rows */
+enum { FC_DEPTHWISE_CG_MAX = 8, FC_DEPTHWISE_SIZES = 4 };
+enum { FC_DEPTHWISE_MR_MAX = 8, FC_DEPTHWISE_TAPS = 3, FC_DEPTHWISE_LINES = 2 };
 enum { FC_FILTER_NV_MAX = 4, FC_FILTER_MR_MAX = 6 }; /* the same for one-channel filters */
 enum { FC_ALPHA_MAX = 6 }; /* side of Winograd's largest tile */
 
@@ -60,6 +62,51 @@ typedef struct fc_tile {
     const void *bias;
     int accumulate, activation;
 } fc_tile;
+
+/* Runs of output pixels, one in each of some lines, of a convolution whose groups have cg channels in and cg out; cg =
+ * 1 is depthwise.
+ *
+ *   y[l*y_line + p*y_step + o] = act( bias[o] + sum over a < rows, b < cols, k < cg of
+ *                          x[l*x_line + p*x_step + a*x_row + b*x_col + i] * W(a, b, k, i) ),  i = o ^ k
+ *
+ * W(a, b, k, i) is what channel i gives to channel i ^ k of its group. cg = 1: w[a*w_row + b*w_col + i], a depthwise
+ * kernel as the user has it. Else vector v of the channels, from v*lanes on, or from channels - lanes where that is
+ * less, has a panel of its own: w[v*w_vector + a*w_row + b*w_col + k*lanes + lane]. The terms of one
+ * sum k are added in the order of (a, b), one multiply-add each, and then the sums, in one order: an output's bits do
+ * not depend on the pixels that it is computed with.
+ * Beyond these channels nothing is read or written; where cg > 1 they are at least a vector's lanes.
+ */
+typedef struct fc_depthwise {
+    ptrdiff_t lines, pixels, channels;
+    ptrdiff_t fresh;                           /* rows of x below the windows' last to be brought into L2 */
+    const void *x;
+    ptrdiff_t x_line, x_step, x_row, x_col;
+    const void *w;
+    ptrdiff_t w_row, w_col, w_vector;
+    ptrdiff_t rows, cols;                      /* taps that all these pixels meet */
+    const void *bias;                          /* or NULL */
+    void *y;
+    ptrdiff_t y_line, y_step;
+    int activation;
+} fc_depthwise;
+
+/* The gradient of its kernel, summed over lines * pixels pixels:
+ *
+ *   sums[a*sum_row + b*sum_col + k*channels + i] += sum over r < lines, p < pixels of
+ *       x[r*x_line + p*x_pixel + a*x_row + b*x_col + i] * g[r*g_line + p*g_pixel + (i ^ k)]
+ *
+ * for a < rows, b < cols, k < cg, in the order of (r, p), one multiply-add each. channels as above.
+ */
+typedef struct fc_depthwise_grad {
+    ptrdiff_t lines, pixels, channels;
+    const void *x;
+    ptrdiff_t x_line, x_pixel, x_row, x_col;
+    const void *g;
+    ptrdiff_t g_line, g_pixel;
+    ptrdiff_t rows, cols;
+    void *sums;
+    ptrdiff_t sum_row, sum_col;
+} fc_depthwise_grad;
 
 /* One row of output pixels of a pooling window that slides over (ih, iw, c).
  *   col_first[q], col_last[q]   the window's real columns for output pixel q: first <= column < last
@@ -143,11 +190,9 @@ typedef struct fc_kernels {
     ptrdiff_t nv_max;                          /* tiles exist for 1..nv_max vectors of columns */
     ptrdiff_t mr[FC_NV_MAX];                   /* tallest tile for that many vectors */
     void (*tile[FC_NV_MAX])(const fc_tile *);
-    /* The same with a row of a as wide as the columns, for depthwise convolution, where each channel meets only itself:
-     *   c[c_off[i] + j] = act( init(i, j) + sum of
-     *                          a[a_off[i] + seg_a[s] + k*a_step + j] * b[(seg_k[s] + k)*b_step + j] )
-     * One vector wide, mr up to FC_MR_MAX; only n columns of a, b and bias are read; whole_rows must be 0. */
-    void (*channelwise)(const fc_tile *);
+    /* For groups of 1, 2, 4, 8 channels; NULL where a group is wider than a vector. */
+    void (*depthwise[FC_DEPTHWISE_SIZES])(const fc_depthwise *);
+    void (*depthwise_grad[FC_DEPTHWISE_SIZES])(const fc_depthwise_grad *);
 
     /* dst[k*width + j] = src[k*k_stride + j*j_stride] for k < k_count, j < n; 0 for n <= j < width, where width is
      * n rounded up to whole vectors. */

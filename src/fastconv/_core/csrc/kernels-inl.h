@@ -13,9 +13,6 @@
 #define FC_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* What a tile's row multiplies: one element for all columns, or (channelwise) a vector of them, whole or in part. */
-enum { FC_BROADCAST, FC_WHOLE, FC_PART };
-
 #define FC_STRING_(s) #s
 #define FC_STRING(s) FC_STRING_(s)
 #define FC_TABLE_(isa) fc_kernels__##isa
@@ -50,6 +47,7 @@ static void fc_random_words(uint32_t *words, ptrdiff_t count, uint64_t key, uint
 #define FC_SUFFIX f32
 #define FC_SQRT sqrtf
 #define FC_EXP expf
+#define FC_REAL_BYTES 4
 #ifdef FC_MASKS
 #define FC_MASK_STORE(p, mask, v) _mm512_mask_storeu_ps(p, (__mmask16)(mask), (__m512)(v))
 #define FC_MASK_LOAD(mask, p) (vec) _mm512_maskz_loadu_ps((__mmask16)(mask), p)
@@ -60,6 +58,7 @@ static void fc_random_words(uint32_t *words, ptrdiff_t count, uint64_t key, uint
 #undef FC_SUFFIX
 #undef FC_SQRT
 #undef FC_EXP
+#undef FC_REAL_BYTES
 #undef FC_MASK_STORE
 #undef FC_MASK_LOAD
 
@@ -68,6 +67,7 @@ static void fc_random_words(uint32_t *words, ptrdiff_t count, uint64_t key, uint
 #define FC_SUFFIX f64
 #define FC_SQRT sqrt
 #define FC_EXP exp
+#define FC_REAL_BYTES 8
 #ifdef FC_MASKS
 #define FC_MASK_STORE(p, mask, v) _mm512_mask_storeu_pd(p, (__mmask8)(mask), (__m512d)(v))
 #define FC_MASK_LOAD(mask, p) (vec) _mm512_maskz_loadu_pd((__mmask8)(mask), p)

@@ -1,11 +1,7 @@
 /* The register tile of fc_kernels.h: every convolution, gradient and dense product goes through this loop. */
 
-static FC_INLINE vec FN(columns)(const FC_REAL *p, const int kind, ptrdiff_t n) {
-    return kind == FC_PART ? FN(load_n)(p, n) : FN(load)(p);
-}
-
-/* mr, nv and kind are literals at each call below, so that the arrays become registers and the loops vanish. */
-static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv, const int kind) {
+/* mr and nv are literals at each call below, so that the arrays become registers and the loops vanish. */
+static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv) {
     vec acc[FC_MR_MAX][FC_NV_MAX];
     const FC_REAL *a[FC_MR_MAX];
     FC_REAL *c = (FC_REAL *)t->c;
@@ -16,7 +12,7 @@ static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv
     for (int i = 0; i < mr; i++) {
         a[i] = (const FC_REAL *)t->a + t->a_off[i];
         FC_UNROLL
-        for (int v = 0; v < nv; v++) acc[i][v] = bias ? FN(columns)(bias + v * LANES, kind, t->n) : (vec){0};
+        for (int v = 0; v < nv; v++) acc[i][v] = bias ? FN(load)(bias + v * LANES) : (vec){0};
     }
     if (t->accumulate) {
         FC_UNROLL
@@ -36,10 +32,10 @@ static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv
         for (ptrdiff_t k = t->seg_len[s]; k > 0; k--) {
             vec column[FC_NV_MAX];
             FC_UNROLL
-            for (int v = 0; v < nv; v++) column[v] = FN(columns)(b + v * LANES, kind, t->n);
+            for (int v = 0; v < nv; v++) column[v] = FN(load)(b + v * LANES);
             FC_UNROLL
             for (int i = 0; i < mr; i++) {
-                const vec x = kind == FC_BROADCAST ? FN(splat)(a[i][at]) : FN(columns)(a[i] + at, kind, t->n);
+                const vec x = FN(splat)(a[i][at]);
                 FC_UNROLL
                 for (int v = 0; v < nv; v++) acc[i][v] += x * column[v];
             }
@@ -68,23 +64,9 @@ static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv
     }
 }
 
-#define FC_TILE_CASE(m, nv) case m: FN(tile_body)(t, m, nv, FC_BROADCAST); break;
+#define FC_TILE_CASE(m, nv) case m: FN(tile_body)(t, m, nv); break;
 #define FC_TILE_FUNCTION(nv, cases) \
     static void FN(tile_##nv)(const fc_tile *t) { switch (t->mr) { cases } }
-
-#define FC_CHANNELWISE_CASE(m) \
-    case m: \
-        if (t->n == LANES) FN(tile_body)(t, m, 1, FC_WHOLE); \
-        else FN(tile_body)(t, m, 1, FC_PART); \
-        break;
-
-static void FN(channelwise)(const fc_tile *t) {
-    switch (t->mr) {
-        FC_CHANNELWISE_CASE(1) FC_CHANNELWISE_CASE(2) FC_CHANNELWISE_CASE(3) FC_CHANNELWISE_CASE(4)
-        FC_CHANNELWISE_CASE(5) FC_CHANNELWISE_CASE(6) FC_CHANNELWISE_CASE(7) FC_CHANNELWISE_CASE(8)
-        FC_CHANNELWISE_CASE(9) FC_CHANNELWISE_CASE(10)
-    }
-}
 
 #define FC_CASES_4(nv) FC_TILE_CASE(1, nv) FC_TILE_CASE(2, nv) FC_TILE_CASE(3, nv) FC_TILE_CASE(4, nv)
 #define FC_CASES_6(nv) FC_CASES_4(nv) FC_TILE_CASE(5, nv) FC_TILE_CASE(6, nv)

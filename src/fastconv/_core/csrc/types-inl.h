@@ -1,8 +1,9 @@
-/* All micro-kernels for one element type (FC_REAL, FC_INT, FC_SUFFIX, FC_SQRT, FC_EXP), and their entry for the
- * table. */
+/* All micro-kernels for one element type (FC_REAL, FC_INT, FC_SUFFIX, FC_SQRT, FC_EXP, FC_REAL_BYTES), and their entry
+ * for the table. */
 
 #include "vec-inl.h"
 #include "tile-inl.h"
+#include "depthwise-inl.h"
 #include "pack-inl.h"
 #include "pool-inl.h"
 #include "filter-inl.h"
@@ -10,7 +11,8 @@
 #include "winograd-inl.h"
 
 static const fc_kernels FN(kernels) = {
-    FC_STRING(FC_ISA), sizeof(FC_REAL), FC_VECTOR_BYTES / sizeof(FC_REAL), FC_TILES, FN(channelwise),
+    FC_STRING(FC_ISA), sizeof(FC_REAL), FC_VECTOR_BYTES / sizeof(FC_REAL), FC_TILES,
+    FC_DEPTHWISE_OF(FC_DW_LIST), FC_DEPTHWISE_OF(FC_DG_LIST),
     FN(pack), FN(finite), FN(sum_rows),
     FN(max_pool_row), FN(avg_pool_row), FN(avg_pool_grad_row), FN(max_pool_spread_row),
     FN(max_pool_grad), FN(relu), FN(relu_grad), FN(softmax), FN(dropout),
@@ -21,3 +23,6 @@ static const fc_kernels FN(kernels) = {
 #undef ivec
 #undef uvec
 #undef LANES
+#undef FC_LANES
+#undef FC_EXCHANGE
+#undef FC_DEPTHWISE_OF

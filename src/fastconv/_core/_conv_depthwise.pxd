@@ -1,0 +1,45 @@
+"""Depthwise convolution as other Cython files call it: a plan's geometry, bound to arrays, packed, run."""
+
+from .kernels cimport fc_kernels
+
+cdef struct axis:
+    # The positions first + m*step, m < count, of an axis of the output, that meet the same taps of the kernel: tap t
+    # of position m is on cell m*in_step + offset + t*tap_step, if the image has that cell; its weights are in the
+    # kernel's row or column weight + t*weight_step.
+    Py_ssize_t first, step, count, in_step
+    Py_ssize_t taps, offset, tap_step, weight, weight_step
+    Py_ssize_t size                                  # cells of the image
+    Py_ssize_t inner_first, inner_last               # the positions m that meet all taps: first <= m < last
+
+cdef struct depthwise:
+    const fc_kernels *k
+    Py_ssize_t n, c, cg, ih, iw, oh, ow
+    Py_ssize_t taps, kernel_cols
+    Py_ssize_t row_phases, col_phases
+    const axis *rows
+    const axis *cols
+    int size                                         # log2(cg)
+    Py_ssize_t block_rows, row_blocks
+    Py_ssize_t w_tap, w_vector                       # elements of the weights that the kernel reads
+    const Py_ssize_t *gather
+    const char *x
+    const char *w
+    const char *bias
+    char *out
+    int activation
+
+
+cdef class DepthwisePlan:
+    cdef depthwise p
+    cdef list _kept
+    cdef readonly double work
+    cdef readonly Py_ssize_t nbytes                  # of the tables
+
+    cdef _make_blocks(self)
+
+    cdef Py_ssize_t packed_size(self) noexcept
+    cdef depthwise bound(self, kernel, bias, int activation) except *
+
+
+cdef void depthwise_pack(depthwise *p, char *packed, int team) noexcept nogil
+cdef void depthwise_run(const depthwise *p, Py_ssize_t n, const char *x, char *out, int team) noexcept nogil
