@@ -2,7 +2,8 @@
 
 Every instruction set is a stub of its own (csrc/kernels_<isa>.c), because setuptools compiles a source file once and
 reuses the object, whatever flags a second library asks for. FASTCONV_DEBUG=1 turns Cython's checks on,
-FASTCONV_OPENMP=0 builds without threads.
+FASTCONV_OPENMP=0 builds without threads, FASTCONV_LOWERED=1 compiles the avx512 text for AVX2 (a slow build, which
+tests its 16 lanes where no CPU has AVX-512). The flags of CFLAGS have the last word, and -g there keeps the symbols.
 """
 
 import glob
@@ -18,23 +19,25 @@ from setuptools.command.build_ext import build_ext
 
 CORE = "src/fastconv/_core"
 DEBUG = os.environ.get("FASTCONV_DEBUG") == "1"
-X86 = platform.machine().lower() in ("x86_64", "amd64")
-ARM = platform.machine().lower() in ("aarch64", "arm64")
+LOWERED = os.environ.get("FASTCONV_LOWERED") == "1"
+# A cross build names its target in CPython's own variable, as in linux-aarch64.
+MACHINE = os.environ.get("_PYTHON_HOST_PLATFORM", platform.machine()).rpartition("-")[2].lower()
+X86 = MACHINE in ("x86_64", "amd64")
+ARM = MACHINE in ("aarch64", "arm64")
 
 # Contraction lets a*b + c be one fused operation; nothing else about the arithmetic may be changed, so no fast-math,
 # and nothing may depend on the machine that builds, so no native tuning.
 CFLAGS = ["-O3", "-std=c11", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-fPIC"]
 CFLAGS += ["-Wall", "-Wextra"]
+AVX2 = ["-mavx2", "-mfma"]
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
 ISA_FLAGS = {
-    "baseline": [],
-    **({"avx2": ["-mavx2", "-mfma"]} if X86 else {}),
-    **(
-        {"avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]}
-        if X86
-        else {}
-    ),
+    "baseline": ["-DFC_LOWERED"] if LOWERED else [],
+    **({"avx2": AVX2, "avx512": [*AVX2, "-Wno-psabi"] if LOWERED else AVX512} if X86 else {}),
     **({"neon": []} if ARM else {}),
 }
+USER_FLAGS = os.environ.get("CFLAGS", "").split()
+STRIP = [] if DEBUG or "-g" in USER_FLAGS else ["-s"]
 HEADERS = sorted(glob.glob(f"{CORE}/csrc/*.h"))
 SOURCES = sorted(glob.glob(f"{CORE}/csrc/*.c"))
 MODULES = (
@@ -102,7 +105,7 @@ class BuildExtensions(build_ext):
 
 def library(isa, flags):
     sources = [f"{CORE}/csrc/kernels_{isa}.c"] + ([f"{CORE}/csrc/cpu.c"] if isa == "baseline" else [])
-    return f"fc_{isa}", {"sources": sources, "cflags": CFLAGS + flags, "obj_deps": {"": HEADERS}}
+    return f"fc_{isa}", {"sources": sources, "cflags": CFLAGS + flags + USER_FLAGS, "obj_deps": {"": HEADERS}}
 
 
 def extensions():
@@ -113,7 +116,8 @@ def extensions():
         "boundscheck": DEBUG,
         "wraparound": False,
         "initializedcheck": DEBUG,
-        "cdivision": True,
+        "nonecheck": DEBUG,
+        "cdivision": not DEBUG,
         "embedsignature": True,
         "freethreading_compatible": True,
     }
@@ -122,8 +126,8 @@ def extensions():
             f"fastconv._core.{name}",
             [f"{CORE}/{name}.pyx"],
             include_dirs=[f"{CORE}/csrc"],
-            extra_compile_args=["-O3", "-ffp-contract=fast", "-fvisibility=hidden"],
-            extra_link_args=[] if sys.platform == "darwin" else ["-Wl,--gc-sections", "-s"],
+            extra_compile_args=["-O3", "-ffp-contract=fast", "-fvisibility=hidden", *USER_FLAGS],
+            extra_link_args=[] if sys.platform == "darwin" else ["-Wl,--gc-sections", *STRIP],
             depends=HEADERS + SOURCES,
         )
         for name in MODULES

@@ -40,7 +40,7 @@ from fastconv._core import _runtime
 
 LONG_PROBLEMS = int(os.environ.get("FASTCONV_LONG_PROBLEMS", "10000"))
 LONG_SEED = int(os.environ.get("FASTCONV_LONG_SEED", "1"))
-QUICK_PROBLEMS = 150
+QUICK_PROBLEMS = int(os.environ.get("FASTCONV_QUICK_PROBLEMS", "150"))
 
 # Each family of operations: its problems, and the calls that one of them makes.
 FAMILIES: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Iterator[Call]]]] = {

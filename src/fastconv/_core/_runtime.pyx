@@ -21,10 +21,14 @@ cdef extern from *:
     static int fc_team_limit(void) { return 1; }
     static void fc_set_team_limit(int count) { (void)count; }
     #endif
+    #ifndef FC_SERIAL_WORK
+    #define FC_SERIAL_WORK 1e6
+    #endif
     """
     int FC_OPENMP, fc_unlimited
     int fc_team_limit() noexcept nogil
     void fc_set_team_limit(int) noexcept nogil
+    double FC_SERIAL_WORK
 
 # Best first; the import takes the first that the CPU can run.
 ISAS = ("avx512", "avx2", "neon", "baseline")
@@ -32,7 +36,8 @@ OPENMP_VERSION = FC_OPENMP
 
 # Multiply-adds below which a second thread costs more than it brings: waking a sleeping team takes 5 to 50 us, and
 # one core does 30,000 to 130,000 multiply-adds a microsecond (benchmarks/compare.py, layers of one image).
-cdef double SERIAL_WORK = 1e6
+# The sanitizers' builds take 0, so that the smallest problem has its team.
+cdef double SERIAL_WORK = FC_SERIAL_WORK
 SERIAL_WORK_LIMIT = SERIAL_WORK
 
 cdef const fc_kernels *const *tables = NULL
