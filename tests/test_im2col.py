@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 from oracle import DTYPES, assert_exact, guarded_copy, integers, spoil_free_memory
@@ -10,6 +13,7 @@ from problems import CONV_PROBLEMS
 import fastconv as fc
 from fastconv import reference
 
+SLAB_OPTIONS = ({}, {"strides": (2, 1), "padding": "same"}, {"padding": 2, "dilation_rate": 2})
 PROBLEMS = [p for p in CONV_PROBLEMS if p.data_format == "channels_last" and p.groups == 1]
 
 
@@ -59,3 +63,37 @@ def test_with_work_for_every_thread(dtype, threads):
     assert_exact(fc.im2col(x, (3, 2), **options), np.tile(cols, (300, 1)), dtype)
     back = np.tile(reference.col2im(cols, one.shape, (3, 2), **options), (300, 1, 1, 1))
     assert_exact(fc.col2im(np.tile(cols, (300, 1)).astype(dtype), x.shape, (3, 2), **options), back, dtype)
+
+
+# Patches in a slab: a few images, rows of one, pixels of a row, one pixel.
+@pytest.mark.parametrize("slab", [5000, 1000, 100, 1])
+@pytest.mark.parametrize("options", SLAB_OPTIONS, ids=str)
+def test_slabs_do_not_change_the_answer(slab, options, monkeypatch):
+    rng = np.random.default_rng(5)
+    x, kernel = integers(rng, (5, 9, 8, 4)), integers(rng, (3, 2, 4, 5))
+    expected = fc.conv2d(x, kernel, **options, algorithm="direct")
+    grads = integers(rng, expected.shape)
+    monkeypatch.setattr(sys.modules["fastconv.ops.im2col"], "SLAB_ELEMENTS", slab)
+    chosen = {**options, "algorithm": "im2col"}
+    assert_exact(fc.conv2d(x, kernel, **chosen), expected)
+    assert_exact(
+        fc.conv2d_grad_input(grads, kernel, x.shape, **chosen), fc.conv2d_grad_input(grads, kernel, x.shape, **options)
+    )
+    assert_exact(fc.conv2d_grad_kernel(x, grads, (3, 2), **chosen), fc.conv2d_grad_kernel(x, grads, (3, 2), **options))
+
+
+def test_memory_is_bounded_by_the_slab():
+    x, kernel = np.ones((1, 300, 300, 8), np.float32), np.ones((5, 5, 8, 2), np.float32)
+    patches = 300 * 300 * 5 * 5 * 8 * 4
+    calls = (
+        lambda: fc.conv2d(x, kernel, padding="same", algorithm="im2col"),
+        lambda: fc.conv2d_grad_input(grads, kernel, x.shape, padding="same", algorithm="im2col"),
+        lambda: fc.conv2d_grad_kernel(x, grads, 5, padding="same", algorithm="im2col"),
+    )
+    grads = calls[0]()
+    for call in calls:
+        tracemalloc.start()
+        call()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < patches // 3, f"{peak:,} of {patches:,} bytes of patches"

@@ -14,6 +14,7 @@ def im2col(
     dilation: Pair,
     origin: Pair,
 ) -> None: ...
+def finite(x: Array, *, itemsize: int, count: int) -> bool: ...
 def col2im(
     cols: Array,
     out: Array,
@@ -25,4 +26,5 @@ def col2im(
     strides: Pair,
     dilation: Pair,
     origin: Pair,
+    accumulate: bool = False,
 ) -> None: ...

@@ -6,7 +6,8 @@
 from cython.parallel cimport prange
 from libc.string cimport memcpy, memset
 
-from ._runtime cimport address, team_size
+from ._runtime cimport active_kernels, address, team_size
+from .kernels cimport fc_kernels
 
 cdef struct patches:
     Py_ssize_t ih, iw, c, oh, ow, kh, kw, sh, sw, dh, dw, top, left
@@ -52,14 +53,24 @@ cdef void im2col_row(const patches *p, const char *x, char *cols, Py_ssize_t img
                 to += cell
 
 
+def finite(x, *, int itemsize, Py_ssize_t count):
+    """Whether all `count` elements of a C-contiguous array are finite."""
+    cdef const fc_kernels *k = active_kernels(itemsize)
+    cdef const void *first = address(x, False)
+    cdef bint found
+    with nogil:
+        found = k.finite(first, count)
+    return found
+
+
 ctypedef fused real:
     float
     double
 
 
 def col2im(const real[::1] cols not None, real[::1] out not None, *, Py_ssize_t n, tuple image, tuple grid,
-           tuple window, tuple strides, tuple dilation, tuple origin):
-    """The adjoint of im2col: cols (n*oh*ow * kh*kw*c) are added into out (n * ih*iw*c), image by image."""
+           tuple window, tuple strides, tuple dilation, tuple origin, bint accumulate=False):
+    """The adjoint of im2col: out (n * ih*iw*c) is the sum of cols (n*oh*ow * kh*kw*c), or they are added to it."""
     cdef patches p = make_patches(image, grid, window, strides, dilation, origin)
     cdef Py_ssize_t img
     if out.shape[0] == 0:
@@ -68,13 +79,15 @@ def col2im(const real[::1] cols not None, real[::1] out not None, *, Py_ssize_t 
     cdef real *to = &out[0]
     cdef int team = team_size(<double> n * p.oh * p.ow * p.kh * p.kw * p.c * 4)
     for img in prange(n, nogil=True, schedule="static", num_threads=team):
-        col2im_image(&p, source + img * p.oh * p.ow * p.kh * p.kw * p.c, to + img * p.ih * p.iw * p.c)
+        col2im_image(&p, source + img * p.oh * p.ow * p.kh * p.kw * p.c, to + img * p.ih * p.iw * p.c,
+                     accumulate)
 
 
-cdef void col2im_image(const patches *p, const real *cols, real *image) noexcept nogil:
+cdef void col2im_image(const patches *p, const real *cols, real *image, bint accumulate) noexcept nogil:
     cdef Py_ssize_t oh, q, i, j, ch, row, col
     cdef real *to
-    memset(image, 0, p.ih * p.iw * p.c * sizeof(real))
+    if not accumulate:
+        memset(image, 0, p.ih * p.iw * p.c * sizeof(real))
     for oh in range(p.oh):
         for q in range(p.ow):
             for i in range(p.kh):

@@ -283,9 +283,8 @@ def _algorithm(where: str, algorithm: str, problem: ConvProblem, factor: Array) 
     the direct kernels, which can leave padding out, take over.
     """
     name = _dispatch.resolve_algorithm(where, algorithm, problem)
-    if name == "im2col" and problem.pads != ((0, 0), (0, 0)) and not np.isfinite(factor).all():
-        return "direct"
-    return name
+    padded = problem.pads != ((0, 0), (0, 0))
+    return "direct" if name == "im2col" and padded and not im2col.all_finite(factor) else name
 
 
 def _layout(data_format: str) -> str:

@@ -1,12 +1,13 @@
 """The explicit patch matrix, its adjoint, and convolution as a matrix product over it.
 
-The matrix is made for a slab of images at a time, so memory stays bounded; the product runs on the same register tile
-as the direct kernels, where a row of patches is an image of one row, kh*kw columns and c channels.
+The matrix is made for a slab of images, or of rows of one, at a time, so memory stays bounded; the product runs on the
+same register tile as the direct kernels, where a row of patches is an image of one row, kh*kw columns and c channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -140,24 +141,34 @@ def _cols_shape(shape: tuple[int, ...], geometry: dict[str, Any]) -> tuple[int, 
 # --- algorithm="im2col" -----------------------------------------------------------------------------------------------
 
 
-def _slabs(p: ConvProblem) -> Iterator[tuple[slice, slice]]:
-    """Images, and the rows of patches that they fill, a bounded slab at a time. Independent of the threads."""
-    pixels = p.oh * p.ow
-    step = max(SLAB_ELEMENTS // max(pixels * p.kh * p.kw * p.ic, 1), 1)
-    for first in range(0, p.n, step):
-        last = min(first + step, p.n)
-        yield slice(first, last), slice(first * pixels, last * pixels)
+def all_finite(array: Array) -> bool:
+    """Whether an array has neither inf nor nan; one pass that writes nothing."""
+    return _conv_im2col.finite(contiguous(array), itemsize=array.itemsize, count=array.size)
 
 
-def _problem_geometry(p: ConvProblem) -> dict[str, Any]:
-    return {
-        "image": (p.ih, p.iw, p.ic),
-        "grid": (p.oh, p.ow),
-        "window": (p.kh, p.kw),
-        "strides": p.strides,
-        "dilation": p.dilation,
-        "origin": (p.pads[0][0], p.pads[1][0]),
-    }
+def _slabs(p: ConvProblem) -> Iterator[tuple[slice, slice, dict[str, Any]]]:
+    """Images, the rows of patches of some of their pixels, and where those lie, a bounded slab at a time.
+
+    Some images whole, or some rows of one, or some pixels of a row. Independent of the threads.
+    """
+    pixels = max(SLAB_ELEMENTS // (p.kh * p.kw * p.ic), 1)
+    images = max(pixels // (p.oh * p.ow), 1)
+    rows = min(max(pixels // p.ow, 1), p.oh)
+    cols = min(pixels, p.ow)
+    for img, row, col in product(range(0, p.n, images), range(0, p.oh, rows), range(0, p.ow, cols)):
+        grid = min(rows, p.oh - row), min(cols, p.ow - col)
+        count = min(images, p.n - img)
+        first = (img * p.oh + row) * p.ow + col
+        geometry = {
+            "n": count,
+            "image": (p.ih, p.iw, p.ic),
+            "grid": grid,
+            "window": (p.kh, p.kw),
+            "strides": p.strides,
+            "dilation": p.dilation,
+            "origin": (p.pads[0][0] - row * p.strides[0], p.pads[1][0] - col * p.strides[1]),
+        }
+        yield slice(img, img + count), slice(first, first + count * grid[0] * grid[1]), geometry
 
 
 @plan_cache
@@ -222,8 +233,8 @@ def _kernel_grad_plan(p: ConvProblem, rows: int, itemsize: int, isa: str) -> Gra
 def forward(p: ConvProblem, x: Array, kernel: Array, bias: Array | None, y: Array, activation: int | None) -> None:
     """conv2d by im2col; arguments as the direct kernel's."""
     pixels = y.reshape(-1, p.oc)
-    for images, rows in _slabs(p):
-        cols = _patches(p, x[images])
+    for images, rows, geometry in _slabs(p):
+        cols = _patches(x[images], geometry)
         plan = _product_plan(p, len(cols), x.itemsize, _runtime.get_isa())
         plan(cols, kernel, bias, pixels[rows], activation or 0)
 
@@ -231,13 +242,14 @@ def forward(p: ConvProblem, x: Array, kernel: Array, bias: Array | None, y: Arra
 def grad_input(p: ConvProblem, grad_output: Array, kernel: Array, gx: Array) -> None:
     """conv2d_grad_input by patches' gradients and col2im."""
     pixels = grad_output.reshape(-1, p.oc)
-    for images, rows in _slabs(p):
+    for images, rows, geometry in _slabs(p):
         grad = pixels[rows]
         cols = np.empty((len(grad), p.kh * p.kw * p.ic), kernel.dtype)
         for tap in range(p.kh * p.kw):
             _patch_grad_plan(p, tap, len(grad), kernel.itemsize, _runtime.get_isa())(grad, kernel, None, cols, 0)
         part = gx[images]
-        _conv_im2col.col2im(cols.reshape(-1), part.reshape(-1), n=len(part), **_problem_geometry(p))
+        begun = rows.start % (p.oh * p.ow) > 0
+        _conv_im2col.col2im(cols.reshape(-1), part.reshape(-1), accumulate=begun, **geometry)
 
 
 def grad_kernel(p: ConvProblem, x: Array, grad_output: Array, gk: Array) -> None:
@@ -245,14 +257,14 @@ def grad_kernel(p: ConvProblem, x: Array, grad_output: Array, gk: Array) -> None
     pixels = grad_output.reshape(-1, p.oc)
     gk[...] = 0
     part = np.empty_like(gk)
-    for images, rows in _slabs(p):
-        cols = _patches(p, x[images])
+    for images, rows, geometry in _slabs(p):
+        cols = _patches(x[images], geometry)
         _kernel_grad_plan(p, len(cols), x.itemsize, _runtime.get_isa())(cols, pixels[rows], part)
         with np.errstate(invalid="ignore"):  # inf - inf is nan, as in any other order of this sum
             gk += part
 
 
-def _patches(p: ConvProblem, x: Array) -> Array:
-    cols = np.empty((len(x) * p.oh * p.ow, p.kh * p.kw * p.ic), x.dtype)
-    _conv_im2col.im2col(x, cols, itemsize=x.itemsize, n=len(x), **_problem_geometry(p))
+def _patches(x: Array, geometry: dict[str, Any]) -> Array:
+    cols = np.empty(_cols_shape(x.shape, geometry), x.dtype)
+    _conv_im2col.im2col(x, cols, itemsize=x.itemsize, **geometry)
     return cols
