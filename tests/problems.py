@@ -249,6 +249,15 @@ CONV_EDGES = (
     Conv(1, 2, 3, 257, 1, 1, 17, bias=True),
     Conv(1, 3, 4, 513, 1, 1, 3),
     Conv(1, 9, 9, 33, 9, 9, 2),
+    # pixels a page of memory apart: copied in lines, all channels at once or in two parts
+    Conv(2, 3, 4, 1030, 1, 1, 3),
+    Conv(2, 5, 4, 1025, 2, 2, 3, padding="same"),
+    Conv(1, 7, 9, 264, 1, 1, 4, strides=4),
+    Conv(1, 5, 7, 520, 3, 3, 2, strides=2, padding="same"),
+    Conv(1, 3, 5, 2080, 1, 2, 4, groups=2, dilation_rate=2, padding=1),
+    Conv(2, 7, 8, 1040, 1, 1, 2),
+    Conv(2, 8, 8, 1040, 2, 1, 2),
+    Conv(2, 7, 8, 1040, 1, 2, 2, padding="same"),
     # the networks' layers, in small
     Conv(2, 32, 32, 1, 5, 5, 6, bias=True, activation="relu"),
     Conv(2, 14, 14, 6, 5, 5, 16, bias=True, activation="relu"),

@@ -13,11 +13,23 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
-from .kernels cimport fc_kernels, fc_tile
+from .kernels cimport FC_MR_MAX, fc_kernels, fc_tile
+
+cdef extern from *:
+    """
+    static void fc_fetch(const char *address) { __builtin_prefetch(address, 0, 2); }
+    """
+    void fc_fetch(const char *address) noexcept nogil
 
 cdef enum:
-    BLOCK_PIXELS = 128               # a panel of grad_output, and the pixels of x beside it, stay in L1 or L2
+    BLOCK_PIXELS = 256               # a panel of grad_output, and a line of the pixels of x beside it, stay in L1
+    GRADS_BYTES = 24 * 1024          # of grad_output beside few channels of x: in L1, where all panels read it in place
     TAP_CHANNELS = 16                # from here on a tile of one tap alone is tall enough
+    LINE_BYTES = 64                  # of the channels of a cell that stay together: a line of the cache
+    LINED_BYTES = 4096               # pixels so far apart are copied first: grad_kernel 1.4 times as fast (1x1, AVX2)
+    CHUNK_BYTES = 384 * 1024         # of x in lines, and of grad_output in panels, at a time: both stay in L2
+    AHEAD_MIN = 8 << 20              # bytes of x and grad_output, from where on 1x1 convolutions wait for memory
+    AHEAD_BYTES = 256 * 1024         # of the next block's x, and of its grad_output, that are fetched into L2
     PARTS_MAX = 16                   # parts of the batch's sum; more than any small machine's threads
     PARTS_ELEMENTS = 1 << 20         # and not more of them than this many elements in all, 4 MB of float32
 
@@ -25,6 +37,19 @@ cdef struct block:
     Py_ssize_t img, images           # first image, how many
     Py_ssize_t row, rows             # first grid row, how many (of each image)
     Py_ssize_t pixels
+    bint by_tap                      # tap by tap, real cells only
+    Py_ssize_t first, last           # channels of the group that are at hand
+    # The runs of the tile's segments: seg_k and seg_len of the whole block; tables for the taps.
+    Py_ssize_t runs
+    Py_ssize_t *seg_k
+    Py_ssize_t *seg_len
+    Py_ssize_t *tap_a
+    Py_ssize_t *tap_k
+    Py_ssize_t *tap_len
+    # What the next block will read, and how many bytes of each a tile fetches in passing.
+    const char *ahead[2]
+    const char *ahead_end[2]
+    Py_ssize_t ahead_step
 
 cdef struct grad:
     const fc_kernels *k
@@ -35,9 +60,15 @@ cdef struct grad:
     Py_ssize_t col_first, col_last
     bint by_tap                      # padded, many channels: tap by tap, real cells only
     bint slabbed                     # padded, few channels: from a slab with zeros around the image
+    bint lined                       # many channels: from a copy in lines, see fill_lines
+    bint sampled                     # lined, one tap: only the cells that it meets are copied
+    bint ahead                       # each value is used too few times to hide how it comes from memory
     Py_ssize_t images, rows          # of a block; rows < gh only if images == 1
     Py_ssize_t row_blocks, blocks
-    Py_ssize_t img_stride, row_stride, slab_size     # of the memory that the tile reads: the image or the slab
+    # The memory that the tile reads, the image, the slab or the lines, in elements: from image to image, from row to
+    # row, from cell to cell, from grid row to grid row, from grid column to grid column, from line to line.
+    Py_ssize_t img_stride, row_stride, cell_stride, grid_row_stride, grid_col_stride, line_stride
+    Py_ssize_t slab_rows, slab_cols, slab_size       # the copy: cells of one image's part, elements in all
     Py_ssize_t groups, cg, ng, oc
     Py_ssize_t n_rows, n_cols
     const Py_ssize_t *tap_rows
@@ -50,8 +81,11 @@ cdef struct grad:
     Py_ssize_t a_step
     int run_axes
     const Py_ssize_t *seg_a
-    Py_ssize_t n_panels
-    const Py_ssize_t *panel_v
+    # Panels of output channels and lines of input channels: where each starts, and the end.
+    Py_ssize_t n_panels, n_lines, line
+    const Py_ssize_t *panel_first
+    const Py_ssize_t *line_first
+    Py_ssize_t chunk, chunk_lines    # panels of grad_output, and lines of x, that are copied together
     Py_ssize_t parts, size, panel_size, run_count
     const char *x
     const char *grad_output
@@ -85,49 +119,73 @@ cdef class GradKernelPlan:
         p.entries = p.n_rows * p.n_cols * p.cg
         p.size = p.entries * p.oc
         self.work = <double> p.n * p.gh * p.gw * p.size
+        p.line = LINE_BYTES // p.k.itemsize
+        p.n_lines = ceil_div(p.cg, p.line)
+        p.line_first = keep(self._kept, [i * p.line for i in range(p.n_lines + 1)])
         self._make_blocks()
-        p.a_off = keep(self._kept, [(row - p.row_first) * p.row_stride + (col - p.col_first) * p.c + i
+        p.a_off = keep(self._kept, [(row - p.row_first) * p.row_stride + (col - p.col_first) * p.cell_stride
+                                    + i // p.line % p.chunk_lines * p.line_stride + i % p.line
                                     for row in tap_rows for col in tap_cols for i in range(p.cg)])
         p.c_off = keep(self._kept, [i * p.oc for i in range(p.entries)])
         self._make_runs()
         cdef Py_ssize_t vectors = ceil_div(p.ng, p.k.lanes)
         p.n_panels = ceil_div(vectors, p.k.nv_max)
-        p.panel_v = keep(self._kept, [i * vectors // max(p.n_panels, 1) for i in range(p.n_panels + 1)])
-        p.panel_size = p.images * p.rows * p.gw * p.k.nv_max * p.k.lanes
+        p.panel_first = keep(self._kept, [i * vectors // max(p.n_panels, 1) * p.k.lanes
+                                          for i in range(p.n_panels + 1)])
+        cdef Py_ssize_t pixels = p.images * p.rows * p.gw, width = p.k.nv_max * p.k.lanes
+        p.chunk = clip(CHUNK_BYTES // max(pixels * width * p.k.itemsize, 1), 1, max(p.n_panels, 1))
+        p.panel_size = pixels * width * p.chunk
         p.parts = clip(min(p.blocks, PARTS_ELEMENTS // max(p.size, 1)), 1, PARTS_MAX)
         self.nbytes = kept_bytes(self._kept)
 
     cdef _make_blocks(self):
-        """Cut the grid into blocks of about BLOCK_PIXELS pixels: some whole images, or some rows of one."""
+        """Cut the grid into blocks of about so many pixels: some whole images, or some rows of one."""
         cdef grad *p = &self.p
-        cdef Py_ssize_t plane = max(p.gh * p.gw, 1), in_rows
+        cdef Py_ssize_t plane = max(p.gh * p.gw, 1), pixels = BLOCK_PIXELS
+        if p.cg < TAP_CHANNELS:
+            pixels = clip(GRADS_BYTES // max(p.oc * p.k.itemsize, 1), BLOCK_PIXELS // 2, BLOCK_PIXELS * 4)
         p.images, p.rows = 1, p.gh
-        if plane < BLOCK_PIXELS:
-            p.images = ceil_div(p.n, ceil_div(p.n, BLOCK_PIXELS // plane)) if p.n else 1
+        if plane < pixels:
+            p.images = ceil_div(p.n, ceil_div(p.n, pixels // plane)) if p.n else 1
         else:
-            p.rows = ceil_div(p.gh, ceil_div(p.gh, max(BLOCK_PIXELS // p.gw, 1)))
+            p.rows = ceil_div(p.gh, ceil_div(p.gh, max(pixels // p.gw, 1)))
         p.row_blocks = ceil_div(p.gh, max(p.rows, 1))
         p.blocks = ceil_div(p.n, p.images) * p.row_blocks
         cdef bint padded = (p.row_first < 0 or p.col_first < 0 or (p.gh - 1) * p.row_step + p.row_last >= p.ih
                             or (p.gw - 1) * p.col_step + p.col_last >= p.iw)
         p.by_tap = padded and p.cg >= TAP_CHANNELS
         p.slabbed = padded and not p.by_tap
-        p.row_stride, p.img_stride, p.slab_size = p.iw * p.c, p.ih * p.iw * p.c, 0
+        p.lined = p.cg >= TAP_CHANNELS and p.col_step * p.c * p.k.itemsize >= LINED_BYTES
+        p.sampled = p.lined and p.n_rows == 1 and p.n_cols == 1
+        p.ahead = (p.n_rows == 1 and p.n_cols == 1
+                   and p.n * (p.ih * p.iw * p.c + p.gh * p.gw * p.oc) * p.k.itemsize >= AHEAD_MIN)
+        p.cell_stride = p.line if p.lined else p.c
+        p.slab_rows = p.rows if p.sampled else (p.rows - 1) * p.row_step + p.row_last - p.row_first + 1
+        p.slab_cols = p.gw if p.sampled else (p.gw - 1) * p.col_step + p.col_last - p.col_first + 1
+        p.row_stride, p.img_stride = p.iw * p.c, p.ih * p.iw * p.c
+        if p.slabbed or p.lined:
+            p.row_stride = p.slab_cols * p.cell_stride
+            p.img_stride = p.slab_rows * p.row_stride
+        p.grid_row_stride = p.row_stride * (1 if p.sampled else p.row_step)
+        p.grid_col_stride = p.cell_stride * (1 if p.sampled else p.col_step)
+        p.slab_size, p.line_stride, p.chunk_lines = 0, p.line, p.n_lines
         if p.slabbed:
-            in_rows = (p.rows - 1) * p.row_step + p.row_last - p.row_first + 1
-            p.row_stride = ((p.gw - 1) * p.col_step + p.col_last - p.col_first + 1) * p.c
-            p.img_stride = in_rows * p.row_stride
             p.slab_size = p.images * p.img_stride
+        elif p.lined:
+            # An odd number of lines apart, so that a cell's lines are not all in one set of the cache.
+            p.line_stride = (p.images * p.slab_rows * p.slab_cols | 1) * p.line
+            p.chunk_lines = clip(CHUNK_BYTES // (p.line_stride * p.k.itemsize), 1, p.n_lines)
+            p.chunk_lines = ceil_div(p.n_lines, ceil_div(p.n_lines, p.chunk_lines))
+            p.slab_size = p.chunk_lines * p.line_stride
 
     cdef _make_runs(self):
         """Merge the axes (image, row, column) of a block from the inside while one step serves them all."""
         cdef grad *p = &self.p
         cdef Py_ssize_t img, r
-        cdef Py_ssize_t row_step = p.row_step * p.row_stride
-        p.a_step, p.run_axes = p.col_step * p.c, 1
+        p.a_step, p.run_axes = p.grid_col_stride, 1
         if p.gw == 1:
-            p.a_step = row_step
-        if p.gw == 1 or p.rows == 1 or row_step == p.gw * p.a_step:
+            p.a_step = p.grid_row_stride
+        if p.gw == 1 or p.rows == 1 or p.grid_row_stride == p.gw * p.a_step:
             p.run_axes = 2
             if p.gw == 1 and p.rows == 1:
                 p.a_step = p.img_stride
@@ -135,7 +193,8 @@ cdef class GradKernelPlan:
                 p.run_axes = 3
         rows = p.rows if p.run_axes == 1 else 1
         images = p.images if p.run_axes < 3 else 1
-        p.seg_a = keep(self._kept, [img * p.img_stride + r * row_step for img in range(images) for r in range(rows)])
+        p.seg_a = keep(self._kept, [img * p.img_stride + r * p.grid_row_stride
+                                    for img in range(images) for r in range(rows)])
         p.run_count = p.images * p.rows
 
     def __call__(self, x, grad_output, out):
@@ -149,8 +208,8 @@ cdef class GradKernelPlan:
             memset(result, 0, p.size * itemsize)
             return
         p.x, p.grad_output = <const char *> address(x, False), <const char *> address(grad_output, False)
-        # Per thread: slab, panel of grad_output, and the runs (seg_k, seg_len, seg_a).
-        room = p.slab_size + p.panel_size + 3 * p.run_count * (8 // itemsize) + 128 // itemsize
+        # Per thread: slab or lines, panels of grad_output, and the runs of its segments.
+        room = p.slab_size + p.panel_size + 5 * p.run_count * (8 // itemsize) + 192 // itemsize
         cdef char *rooms = allocate((p.parts * p.size if p.parts > 1 else 0) + team * room, itemsize)
         p.sums = result if p.parts == 1 else rooms + team * room * itemsize
         splits = 1 if p.parts >= team else min(ceil_div(team, p.parts), panels)
@@ -169,28 +228,107 @@ cdef void run_part(grad *p, Py_ssize_t part, Py_ssize_t split, Py_ssize_t splits
     """All blocks of one part of the batch, for the panels of one split."""
     cdef Py_ssize_t itemsize = p.k.itemsize, panels = p.groups * p.n_panels
     cdef Py_ssize_t first = part * p.blocks // p.parts, last = (part + 1) * p.blocks // p.parts
-    cdef Py_ssize_t index, panel, length, runs, r
-    cdef char *packed = room + p.slab_size * itemsize
-    cdef Py_ssize_t *seg_k = <Py_ssize_t *> (<size_t> (packed + p.panel_size * itemsize + 63) & ~(<size_t> 63))
-    cdef Py_ssize_t *seg_len = seg_k + p.run_count
+    cdef Py_ssize_t index, first_panel = split * panels // splits, last_panel = (split + 1) * panels // splits, group
+    cdef char *slab = aligned(room)
+    cdef char *packed = aligned(slab + p.slab_size * itemsize)
+    cdef char *sums = p.sums + (part * p.size if p.parts > 1 else 0) * itemsize
     cdef block b
     cdef const char *x
-    memset(room, 0, p.slab_size * itemsize)
+    b.seg_k = <Py_ssize_t *> aligned(packed + p.panel_size * itemsize)
+    b.seg_len, b.tap_a = b.seg_k + p.run_count, b.seg_k + 2 * p.run_count
+    b.tap_k, b.tap_len = b.seg_k + 3 * p.run_count, b.seg_k + 4 * p.run_count
+    if p.slabbed:
+        memset(slab, 0, p.slab_size * itemsize)
     for index in range(first, last):
-        b.img = index // p.row_blocks * p.images
-        b.images = min(p.images, p.n - b.img)
-        b.row = index % p.row_blocks * p.rows
-        b.rows = min(p.rows, p.gh - b.row)
-        b.pixels = b.images * b.rows * p.gw
-        x = block_input(p, &b, room)
-        length = p.gw * (b.rows if p.run_axes > 1 else 1) * (b.images if p.run_axes > 2 else 1)
-        runs = b.pixels // length
-        for panel in range(split * panels // splits, (split + 1) * panels // splits):
-            for r in range(runs):
-                seg_k[r] = r * length
-                seg_len[r] = length
-            run_panel(p, &b, panel // p.n_panels, panel % p.n_panels, x, packed, seg_k, seg_len, runs,
-                      p.sums + (part * p.size if p.parts > 1 else 0) * itemsize, index > first)
+        place_block(p, &b, index)
+        # 0 * inf is nan: where grad_output is not finite the slab's zeros must not be multiplied, but left out.
+        b.by_tap = p.by_tap or p.slabbed and not p.k.finite(block_grads(p, &b), b.pixels * p.oc)
+        x = block_input(p, &b, slab)
+        if p.ahead:
+            look_ahead(p, &b, index + 1 if index + 1 < last else index, last_panel - first_panel)
+        for group in range(first_panel // p.n_panels, ceil_div(last_panel, p.n_panels)):
+            run_group(p, &b, group, max(first_panel - group * p.n_panels, 0),
+                      min(last_panel - group * p.n_panels, p.n_panels), x, slab, packed, sums, index > first)
+
+
+cdef void place_block(const grad *p, block *b, Py_ssize_t index) noexcept nogil:
+    cdef Py_ssize_t length, run
+    b.img = index // p.row_blocks * p.images
+    b.images = min(p.images, p.n - b.img)
+    b.row = index % p.row_blocks * p.rows
+    b.rows = min(p.rows, p.gh - b.row)
+    b.pixels = b.images * b.rows * p.gw
+    length = p.gw * (b.rows if p.run_axes > 1 else 1) * (b.images if p.run_axes > 2 else 1)
+    b.runs = b.pixels // length
+    for run in range(b.runs):
+        b.seg_k[run], b.seg_len[run] = run * length, length
+
+
+cdef inline const char *block_grads(const grad *p, const block *b) noexcept nogil:
+    return p.grad_output + (b.img * p.gh + b.row) * p.gw * p.oc * p.k.itemsize
+
+
+cdef void look_ahead(const grad *p, block *b, Py_ssize_t index, Py_ssize_t panels) noexcept nogil:
+    """Note what block `index` will read of x and grad_output, to be fetched tile by tile while this one is summed.
+
+    1x1 convolutions of large images take 10 to 30 % less time for it (benchmarks/peers.py: mobilenet_v2:b2_expand).
+    """
+    cdef Py_ssize_t itemsize = p.k.itemsize, tiles
+    cdef Py_ssize_t img = index // p.row_blocks * p.images, images = min(p.images, p.n - img)
+    cdef Py_ssize_t row = index % p.row_blocks * p.rows, rows = min(p.rows, p.gh - row)
+    cdef Py_ssize_t top = clip(row * p.row_step + p.row_first, 0, p.ih)
+    cdef Py_ssize_t end = clip((row + rows - 1) * p.row_step + p.row_last + 1, top, p.ih) + (images - 1) * p.ih
+    b.ahead[0] = p.x + (img * p.ih + top) * p.iw * p.c * itemsize
+    b.ahead_end[0] = b.ahead[0] + min((end - top) * p.iw * p.c * itemsize, AHEAD_BYTES)
+    b.ahead[1] = p.grad_output + (img * p.gh + row) * p.gw * p.oc * itemsize
+    b.ahead_end[1] = b.ahead[1] + min(images * rows * p.gw * p.oc * itemsize, AHEAD_BYTES)
+    tiles = max(panels * (p.entries // FC_MR_MAX), 1)
+    b.ahead_step = ((b.ahead_end[0] - b.ahead[0]) + (b.ahead_end[1] - b.ahead[1])) // tiles // LINE_BYTES * LINE_BYTES
+    b.ahead_step += LINE_BYTES
+
+
+cdef inline void fetch(block *b) noexcept nogil:
+    """A tile's share of what the next block reads."""
+    cdef Py_ssize_t i = 0 if b.ahead[0] < b.ahead_end[0] else 1
+    cdef const char *end = b.ahead[i] + b.ahead_step
+    while b.ahead[i] < end and b.ahead[i] < b.ahead_end[i]:
+        fc_fetch(b.ahead[i])
+        b.ahead[i] += LINE_BYTES
+
+
+cdef void run_group(grad *p, block *b, Py_ssize_t group, Py_ssize_t first_panel, Py_ssize_t last_panel, const char *x,
+                    char *slab, char *packed, char *sums, int accumulate) noexcept nogil:
+    """Add a block's share to a group's kernel, for some of its panels: a chunk of x's lines for each chunk of panels.
+    """
+    cdef Py_ssize_t itemsize = p.k.itemsize, chunk, head = -1, panel, count, i
+    cdef const char *grads = block_grads(p, b) + group * p.ng * itemsize
+    # All panels stay in L1, and behind the last pixel there are cells for the lanes that are left: grad_output is read
+    # in place. These lanes see the next pixel and are not stored.
+    cdef bint in_place = (p.groups == 1 and (p.n_panels == 1 or b.pixels * p.oc * itemsize <= GRADS_BYTES)
+                          and ((b.img * p.gh + b.row) * p.gw + b.pixels - 1) * p.oc + p.panel_first[p.n_panels]
+                          <= p.n * p.gh * p.gw * p.oc)
+    b.first, b.last = 0, p.cg
+    if not p.lined:
+        x += group * p.cg * itemsize
+    for chunk in range(ceil_div(p.n_lines, p.chunk_lines)):
+        if p.lined:
+            b.first = chunk * p.chunk_lines * p.line
+            b.last = min(b.first + p.chunk_lines * p.line, p.cg)
+            fill_lines(p, b, group, slab)
+        panel = first_panel
+        while panel < last_panel:
+            count = min(p.chunk, last_panel - panel)
+            if not in_place and panel != head:
+                p.k.pack_panels(packed, b.pixels, grads, b.pixels, p.oc, p.ng, p.panel_first + panel, count)
+                head = panel
+            for i in range(panel, panel + count):
+                if in_place:
+                    run_panel(p, b, group, i, x, grads + p.panel_first[i] * itemsize, p.oc, sums, accumulate)
+                else:
+                    run_panel(p, b, group, i, x,
+                              packed + (p.panel_first[i] - p.panel_first[panel]) * b.pixels * itemsize,
+                              p.panel_first[i + 1] - p.panel_first[i], sums, accumulate)
+            panel += count
 
 
 cdef const char *block_input(const grad *p, const block *b, char *slab) noexcept nogil:
@@ -199,6 +337,8 @@ cdef const char *block_input(const grad *p, const block *b, char *slab) noexcept
     The slab's cells left and right of the image are never written, so they stay the zeros they were at the start.
     """
     cdef Py_ssize_t itemsize = p.k.itemsize, img, row, source, top = b.row * p.row_step + p.row_first
+    if p.lined:
+        return slab
     if not p.slabbed:
         return p.x + (b.img * p.img_stride + top * p.row_stride + p.col_first * p.c) * itemsize
     cdef Py_ssize_t width = p.row_stride // p.c
@@ -218,49 +358,69 @@ cdef const char *block_input(const grad *p, const block *b, char *slab) noexcept
     return slab
 
 
-cdef void run_panel(grad *p, const block *b, Py_ssize_t group, Py_ssize_t panel, const char *x, char *packed,
-                    Py_ssize_t *seg_k, Py_ssize_t *seg_len, Py_ssize_t runs, char *sums,
-                    int accumulate) noexcept nogil:
-    """Add a block's share to every entry of the group's kernel, for one panel of output channels."""
-    cdef Py_ssize_t itemsize = p.k.itemsize, lanes = p.k.lanes, nv = p.panel_v[panel + 1] - p.panel_v[panel]
-    cdef Py_ssize_t mr = p.k.mr[nv - 1], first = p.panel_v[panel] * lanes, tile, tiles, entry
-    cdef Py_ssize_t pixel = (b.img * p.gh + b.row) * p.gw
-    cdef const char *grads = p.grad_output + (pixel * p.oc + group * p.ng + first) * itemsize
+cdef void fill_lines(const grad *p, const block *b, Py_ssize_t group, char *lines) noexcept nogil:
+    """Copy the cells of the image that a block's windows meet, the channels b.first .. b.last, by LINE_BYTES of them.
+
+        lines [channel / line][image][row][column][line]
+
+    A tile reads some channels of one cell after the other: from the image these are a pixel apart, which for many
+    channels is another page, and for powers of two the same set of the cache. Cells outside the image are never read.
+    """
+    cdef Py_ssize_t row_step = p.row_step if p.sampled else 1, col_step = p.col_step if p.sampled else 1
+    cdef Py_ssize_t top = b.row * p.row_step + p.row_first, images = b.images, img, row
+    cdef Py_ssize_t rows = b.rows if p.sampled else (b.rows - 1) * p.row_step + p.row_last - p.row_first + 1
+    cdef Py_ssize_t first_row = ceil_div(max(-top, 0), row_step)
+    cdef Py_ssize_t last_row = min(ceil_div(max(p.ih - top, 0), row_step), rows)
+    cdef Py_ssize_t col = ceil_div(max(-p.col_first, 0), col_step)
+    cdef Py_ssize_t count = min(ceil_div(max(p.iw - p.col_first, 0), col_step), p.slab_cols) - col
+    cdef Py_ssize_t itemsize = p.k.itemsize, source
+    cdef const char *x = p.x + ((b.img * p.ih * p.iw + p.col_first) * p.c + group * p.cg + b.first) * itemsize
+    if row_step == 1 and col_step == 1 and p.col_first == 0 and count == p.slab_cols == p.iw:
+        # Whole rows follow each other in memory, whole images too.
+        count, last_row = count * (last_row - first_row), min(last_row, first_row + 1)
+        if top == 0 and rows == p.ih == p.slab_rows:
+            count, images = count * images, 1
+    for img in range(images):
+        for row in range(first_row, last_row):
+            source = (img * p.ih * p.iw + (top + row * row_step) * p.iw + col * col_step) * p.c
+            p.k.pack_panels(lines + ((img * p.slab_rows + row) * p.slab_cols + col) * p.line * itemsize,
+                            p.line_stride // p.line, x + source * itemsize, count, p.c * col_step, b.last - b.first,
+                            p.line_first, ceil_div(b.last - b.first, p.line))
+
+
+cdef inline char *aligned(char *memory) noexcept nogil:
+    return <char *> (<size_t> (memory + 63) & ~(<size_t> 63))
+
+
+cdef void run_panel(grad *p, block *b, Py_ssize_t group, Py_ssize_t panel, const char *x, const char *grads,
+                    Py_ssize_t grads_step, char *sums, int accumulate) noexcept nogil:
+    """Add a block's share to the entries of the channels at hand, for one panel of output channels."""
+    cdef Py_ssize_t itemsize = p.k.itemsize, first = p.panel_first[panel], tap
+    cdef Py_ssize_t nv = (p.panel_first[panel + 1] - first) // p.k.lanes
     cdef fc_tile t
-    t.a = x + group * p.cg * itemsize
-    t.a_step = p.a_step
+    t.a, t.a_step = x, p.a_step
+    t.b, t.b_step = grads, grads_step
     t.c = sums + (group * p.ng + first) * itemsize
-    t.n = min(nv * lanes, p.ng - first)
+    t.n = min(nv * p.k.lanes, p.ng - first)
     t.bias = NULL
     t.whole_rows = 0
     t.activation = 0
     t.accumulate = accumulate
-    t.seg_a, t.seg_k, t.seg_len, t.n_segs = p.seg_a, seg_k, seg_len, runs
-    if t.n == p.oc and (pixel + b.pixels) * p.oc + nv * lanes - p.oc <= p.n * p.gh * p.gw * p.oc:
-        # One panel holds all channels: read in place. Lanes behind them see the next pixel and are not stored.
-        t.b, t.b_step = grads, p.oc
+    t.seg_a, t.seg_k, t.seg_len, t.n_segs = p.seg_a, b.seg_k, b.seg_len, b.runs
+    if b.by_tap:
+        run_taps(p, b, &t, nv)
+    elif b.last - b.first == p.cg:
+        run_tiles(p, b, &t, nv, 0, p.entries)
     else:
-        t.b, t.b_step = packed, nv * lanes
-        p.k.pack(packed, t.b_step, grads, b.pixels, p.oc, t.n, 1)
-    # 0 * inf is nan: where grad_output is not finite the slab's zeros must not be multiplied, but left out.
-    if p.by_tap or p.slabbed and not p.k.finite(t.b, b.pixels * t.b_step):
-        run_taps(p, b, &t, nv, seg_k, seg_len)
-        return
-    tiles = ceil_div(p.entries, mr)
-    for tile in range(tiles):
-        entry = tile * p.entries // tiles
-        t.mr = (tile + 1) * p.entries // tiles - entry
-        t.a_off, t.c_off = p.a_off + entry, p.c_off + entry
-        p.k.tile[nv - 1](&t)
+        for tap in range(p.n_rows * p.n_cols):
+            run_tiles(p, b, &t, nv, tap * p.cg + b.first, b.last - b.first)
 
 
-cdef void run_taps(grad *p, const block *b, fc_tile *t, Py_ssize_t nv, Py_ssize_t *seg_k,
-                   Py_ssize_t *seg_len) noexcept nogil:
+cdef void run_taps(grad *p, block *b, fc_tile *t, Py_ssize_t nv) noexcept nogil:
     """Tap by tap, over the pixels whose tap falls on a cell of the image."""
-    cdef Py_ssize_t *seg_a = seg_len + p.run_count
-    cdef Py_ssize_t tap, tile, tiles = ceil_div(p.cg, p.k.mr[nv - 1]), entry, img, r, row, col, first, last
-    t.seg_a, t.seg_k, t.seg_len = seg_a, seg_k, seg_len
-    t.a_step = p.col_step * p.c
+    cdef Py_ssize_t tap, img, r, row, col, first, last
+    t.seg_a, t.seg_k, t.seg_len = b.tap_a, b.tap_k, b.tap_len
+    t.a_step = p.grid_col_stride
     for tap in range(p.n_rows * p.n_cols):
         col = p.tap_cols[tap % p.n_cols]
         first = ceil_div(max(-col, 0), p.col_step)
@@ -270,12 +430,20 @@ cdef void run_taps(grad *p, const block *b, fc_tile *t, Py_ssize_t nv, Py_ssize_
             for r in range(b.rows):
                 row = (b.row + r) * p.row_step + p.tap_rows[tap // p.n_cols]
                 if 0 <= row < p.ih and first < last:
-                    seg_a[t.n_segs] = img * p.img_stride + r * p.row_step * p.row_stride + first * p.col_step * p.c
-                    seg_k[t.n_segs] = (img * b.rows + r) * p.gw + first
-                    seg_len[t.n_segs] = last - first
+                    b.tap_a[t.n_segs] = img * p.img_stride + r * p.grid_row_stride + first * p.grid_col_stride
+                    b.tap_k[t.n_segs] = (img * b.rows + r) * p.gw + first
+                    b.tap_len[t.n_segs] = last - first
                     t.n_segs += 1
-        for tile in range(tiles):
-            entry = tap * p.cg + tile * p.cg // tiles
-            t.mr = tap * p.cg + (tile + 1) * p.cg // tiles - entry
-            t.a_off, t.c_off = p.a_off + entry, p.c_off + entry
-            p.k.tile[nv - 1](t)
+        run_tiles(p, b, t, nv, tap * p.cg + b.first, b.last - b.first)
+
+
+cdef void run_tiles(grad *p, block *b, fc_tile *t, Py_ssize_t nv, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """The tiles of `count` entries, as even in height as they come."""
+    cdef Py_ssize_t tile, tiles = ceil_div(count, p.k.mr[nv - 1]), entry
+    for tile in range(tiles):
+        entry = first + tile * count // tiles
+        t.mr = first + (tile + 1) * count // tiles - entry
+        t.a_off, t.c_off = p.a_off + entry, p.c_off + entry
+        p.k.tile[nv - 1](t)
+        if p.ahead:
+            fetch(b)

@@ -96,6 +96,8 @@ cdef extern from "fc_kernels.h" nogil:
         void (**depthwise_grad)(const fc_depthwise_grad *) noexcept nogil
         void (*pack)(void *dst, Py_ssize_t width, const void *src, Py_ssize_t k_count, Py_ssize_t k_stride,
                      Py_ssize_t n, Py_ssize_t j_stride) noexcept nogil
+        void (*pack_panels)(void *dst, Py_ssize_t height, const void *src, Py_ssize_t rows, Py_ssize_t stride,
+                            Py_ssize_t n, const Py_ssize_t *starts, Py_ssize_t panels) noexcept nogil
         int (*finite)(const void *src, Py_ssize_t count) noexcept nogil
         void (*sum_rows)(void *dst, const void *src, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t n,
                          int accumulate) noexcept nogil

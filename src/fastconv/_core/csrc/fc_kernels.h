@@ -198,6 +198,12 @@ typedef struct fc_kernels {
      * n rounded up to whole vectors. */
     void (*pack)(void *dst, ptrdiff_t width, const void *src, ptrdiff_t k_count, ptrdiff_t k_stride, ptrdiff_t n,
                  ptrdiff_t j_stride);
+    /* Rows of src into several panels, each `height` rows of memory: panel p takes the columns j from starts[p] on,
+     *   dst[(starts[p] - starts[0])*height + k*width + j - starts[p]] = src[k*stride + j],
+     * for k < rows and j < min(starts[p+1], n), with width = starts[p+1] - starts[p], in whole vectors; the last
+     * vector's lanes behind column n are 0. */
+    void (*pack_panels)(void *dst, ptrdiff_t height, const void *src, ptrdiff_t rows, ptrdiff_t stride, ptrdiff_t n,
+                        const ptrdiff_t *starts, ptrdiff_t panels);
     /* 1 if none of count values is inf or nan. */
     int (*finite)(const void *src, ptrdiff_t count);
 

@@ -1,5 +1,35 @@
 /* Data movement: packing into the layouts that the tile reads, sums of rows in a fixed order. */
 
+static FC_INLINE void FN(copy_row)(FC_REAL *to, const FC_REAL *from, ptrdiff_t n) {
+    ptrdiff_t j = 0;
+    for (; j + LANES <= n; j += LANES) FN(store)(to + j, FN(load)(from + j));
+    if (j < n) FN(store)(to + j, FN(load_n)(from + j, n - j));
+}
+
+/* A few rows at a time: memory is read in about its order, which its prefetchers know, and a panel's sums of offsets
+ * serve all of them. */
+static void FN(pack_panels)(void *dst_, ptrdiff_t height, const void *src_, ptrdiff_t rows, ptrdiff_t stride,
+                            ptrdiff_t n, const ptrdiff_t *starts, ptrdiff_t panels) {
+    enum { FC_PANEL_ROWS = 4 };
+    for (ptrdiff_t first = 0; first < rows; first += FC_PANEL_ROWS) {
+        const ptrdiff_t count = rows - first < FC_PANEL_ROWS ? rows - first : FC_PANEL_ROWS;
+        for (ptrdiff_t p = 0; p < panels; p++) {
+            const ptrdiff_t at = starts[p], width = starts[p + 1] - at, used = width < n - at ? width : n - at;
+            const FC_REAL *from = (const FC_REAL *)src_ + first * stride + at;
+            FC_REAL *to = (FC_REAL *)dst_ + (at - starts[0]) * height + first * width;
+            if (count == FC_PANEL_ROWS && used % LANES == 0) {
+                for (ptrdiff_t j = 0; j < used; j += LANES) {
+                    FC_UNROLL
+                    for (int k = 0; k < FC_PANEL_ROWS; k++)
+                        FN(store)(to + k * width + j, FN(load)(from + k * stride + j));
+                }
+            } else {
+                for (ptrdiff_t k = 0; k < count; k++) FN(copy_row)(to + k * width, from + k * stride, used);
+            }
+        }
+    }
+}
+
 /* dst[k*width + j] = src[k*k_stride + j*j_stride]: a panel of `width` columns, zero-filled behind column n. */
 static void FN(pack)(void *dst_, ptrdiff_t width, const void *src_, ptrdiff_t k_count, ptrdiff_t k_stride, ptrdiff_t n,
                      ptrdiff_t j_stride) {
@@ -7,12 +37,7 @@ static void FN(pack)(void *dst_, ptrdiff_t width, const void *src_, ptrdiff_t k_
     const FC_REAL *src = (const FC_REAL *)src_;
     const ptrdiff_t whole = n / LANES * LANES;
     if (j_stride == 1) {
-        for (ptrdiff_t k = 0; k < k_count; k++) {
-            FC_REAL *to = dst + k * width;
-            const FC_REAL *from = src + k * k_stride;
-            for (ptrdiff_t j = 0; j < whole; j += LANES) FN(store)(to + j, FN(load)(from + j));
-            if (whole < n) FN(store)(to + whole, FN(load_n)(from + whole, n - whole));
-        }
+        for (ptrdiff_t k = 0; k < k_count; k++) FN(copy_row)(dst + k * width, src + k * k_stride, n);
         return;
     }
     /* FC_PACK_RUN rows at a time: the lines being written stay in L1 while the reads run along k, which is the
