@@ -249,6 +249,11 @@ CONV_EDGES = (
     Conv(1, 2, 3, 257, 1, 1, 17, bias=True),
     Conv(1, 3, 4, 513, 1, 1, 3),
     Conv(1, 9, 9, 33, 9, 9, 2),
+    # grad_input of few channels by dot products: one and more panels of them, runs with and without a rest, phases
+    Conv(2, 9, 8, 3, 3, 3, 40, strides=2, padding="same", bias=True, activation="relu"),
+    Conv(1, 6, 7, 5, 3, 2, 67, padding="same"),
+    Conv(2, 7, 6, 2, 2, 3, 35, dilation_rate=(1, 2), padding=2),
+    Conv(3, 9, 7, 1, 4, 4, 24, bias=True),
     # pixels a page of memory apart: copied in lines, all channels at once or in two parts
     Conv(2, 3, 4, 1030, 1, 1, 3),
     Conv(2, 5, 4, 1025, 2, 2, 3, padding="same"),

@@ -41,6 +41,9 @@ EDGES = (
     Transpose(2, 4, 3, 3, 3, 2, 5, strides=2, padding="same", data_format="channels_first", bias=True),
     Transpose(2, 4, 3, 3, 3, 2, 5, strides=(1, 3), output_padding=(0, 1), data_format="channels_first"),
     Transpose(1, 3, 5, 17, 3, 3, 15, strides=2, padding="same", bias=True),
+    # many channels onto few filters: dot products
+    Transpose(1, 4, 5, 40, 3, 3, 3, strides=2, padding="same", bias=True),
+    Transpose(2, 3, 4, 67, 2, 3, 6, bias=True),
     Transpose(1, 4, 4, 8, 5, 5, 33, strides=2, padding="same"),
 )
 

@@ -39,6 +39,8 @@ cdef struct conv:
     Py_ssize_t pack_parts                            # tasks that pack one tap's weights
     Py_ssize_t n_rows, col_step                      # rows of taps; input cells per grid column
     Py_ssize_t fold, fold_span, fold_width           # pixels of a run, its window's columns, its panel's columns
+    bint dots                                        # few output channels: lanes lie along the inputs
+    Py_ssize_t unit                                  # output channels of a panel's vector: lanes, of dots 1
     bint in_place                                    # weights are read where they are: few pixels
     Py_ssize_t tail, tail_width                      # last rows that the last panel cannot read so, as wide as it is
     bint side_by_side                                # a block's output is one run of memory, written by one panel
@@ -65,6 +67,7 @@ cdef class ConvPlan:
     cdef dict _make_segments(self, tap_rows, tap_cols, set ranges, Py_ssize_t c)
     cdef _make_panels(self)
     cdef _choose_fold(self, list tap_cols, Py_ssize_t col_step, Py_ssize_t inner)
+    cdef _choose_dots(self, list tap_cols)
     cdef _make_regions(self, list row_ranges, list col_ranges, dict segments, tuple all_cols)
     cdef _add_pixels(self, a_off, c_off, list in_rows, list in_cols)
 

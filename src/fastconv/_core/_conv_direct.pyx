@@ -27,6 +27,7 @@ cdef enum:
     IN_PLACE_ROWS_MIN = 64           # of a run of taps: each run's sums go through memory
     IN_PLACE_DEPTH = 256             # rows of such weights that all tiles use before the next: they stay in L2
     PACK_BYTES = 32 * 1024           # of weights at a time: they stay in L1 while all panels take their columns
+    DOTS_SUM = 6                     # vector operations to add a dot product's lanes, and to store it
     BLOCKS_WANTED = 8                # where there is work for them: no thread waits long for the last block
 
 
@@ -65,9 +66,11 @@ cdef class ConvPlan:
         self._make_blocks(max(BLOCK_BYTES // ((row_step * col_step * c + groups * group_outputs) * itemsize), 1))
         row_ranges = [met_taps(r * row_step, tap_rows, ih) for r in range(p.gh)]
         col_ranges = [met_taps(q * col_step, tap_cols, iw) for q in range(p.gw)]
+        p.unit = p.k.lanes
         self._make_panels()
         all_cols = (0, len(tap_cols))
         self._choose_fold(list(tap_cols), col_step, col_ranges.count(all_cols))
+        self._choose_dots(list(tap_cols))
         segments = self._make_segments([offset * iw * c for offset in tap_rows], tap_cols, set(col_ranges), c)
         self._make_regions(row_ranges, col_ranges, segments, all_cols)
         self.nbytes = kept_bytes(self._kept)
@@ -118,7 +121,7 @@ cdef class ConvPlan:
         """Cut the output channels into panels of 1..nv_max vectors, as even as they come: 5 vectors are 2 + 3."""
         cdef conv *p = &self.p
         cdef Py_ssize_t i
-        p.n_vectors = ceil_div(p.ng, p.k.lanes)
+        p.n_vectors = ceil_div(p.ng, p.unit)
         p.n_panels = ceil_div(p.n_vectors, p.k.nv_max)
         p.panel_v = keep(self._kept, [i * p.n_vectors // max(p.n_panels, 1) for i in range(p.n_panels + 1)])
         # Packing: contiguous output channels are read PACK_BYTES at a time, strided ones a panel at a time.
@@ -161,6 +164,23 @@ cdef class ConvPlan:
             if vectors <= p.k.nv_max and cost < best:
                 best = cost
                 p.fold, p.fold_span, p.fold_width = fold, span, vectors * p.k.lanes
+
+    cdef _choose_dots(self, list tap_cols):
+        """Whether dot products, with the lanes along a kernel row's inputs, take fewer vector operations a pixel."""
+        cdef conv *p = &self.p
+        cdef Py_ssize_t run = p.cg, runs = p.taps
+        if p.groups > 1 or p.k_stride != 1 or p.depth == 0 or p.in_place:
+            return
+        cdef double cost = <double> p.n_vectors * p.depth
+        if p.fold > 1:
+            cost *= <double> p.fold_width * p.fold_span / (p.fold * p.n_vectors * p.k.lanes * len(tap_cols))
+        if tap_cols == list(range(tap_cols[0], tap_cols[0] + len(tap_cols))):
+            run, runs = p.cg * len(tap_cols), p.n_rows
+        p.dots = p.ng * (runs * ceil_div(run, p.k.lanes) + DOTS_SUM) < cost
+        if p.dots:
+            p.unit, p.fold, p.fold_width = 1, 0, 0
+            self._make_panels()
+            p.side_by_side = False
 
     cdef _make_regions(self, list row_ranges, list col_ranges, dict segments, tuple all_cols):
         """Sort every kind of block's pixels into regions, and note where block and output have them."""
@@ -212,7 +232,7 @@ cdef class ConvPlan:
         cdef conv *p = &self.p
         if p.in_place:
             return p.tail * p.tail_width + p.n_vectors * p.k.lanes
-        return (p.groups * p.n_vectors * p.k.lanes * (p.depth + 1)
+        return (p.groups * p.n_vectors * p.unit * (p.depth + 1)
                 + p.fold_width * (p.n_rows * p.fold_span * p.cg + 1))
 
     cdef conv bound(self, kernel, bias, int activation) except *:
@@ -245,11 +265,16 @@ cdef class ConvPlan:
 cdef void conv_pack(conv *p, char *packed, int team) noexcept nogil:
     """Bring the weights and the bias into the order in which the tiles read them: packed_size() elements."""
     cdef Py_ssize_t itemsize = p.k.itemsize, index, tasks = p.taps * p.pack_parts
-    cdef Py_ssize_t width = p.groups * p.n_vectors * p.k.lanes
+    cdef Py_ssize_t width = p.groups * p.n_vectors * p.unit
     p.packed = packed
     p.packed_bias = p.packed + (p.tail * p.tail_width if p.in_place else width * p.depth) * itemsize
     p.folded = p.packed_bias + width * itemsize
     p.folded_bias = p.folded + p.fold_width * p.n_rows * p.fold_span * p.cg * itemsize
+    if p.dots:
+        for index in range(p.taps * p.ng):
+            memcpy(p.packed + (index % p.ng * p.depth + index // p.ng * p.cg) * itemsize,
+                   p.kernel + (p.tap_weights[index // p.ng] + index % p.ng * p.j_stride) * itemsize, p.cg * itemsize)
+        return
     if p.in_place:
         p.k.pack(p.packed, p.tail_width, p.kernel + ((p.depth - p.tail) * p.ng + p.ng - last_channels(p)) * itemsize,
                  p.tail, p.ng, last_channels(p), 1)
@@ -361,7 +386,7 @@ cdef bint block_is_finite(const conv *p, Py_ssize_t img, Py_ssize_t images, Py_s
 
 cdef void run_block(const conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_t splits) noexcept nogil:
     """One block of output pixels for the panels of one split, all groups."""
-    cdef Py_ssize_t itemsize = p.k.itemsize, lanes = p.k.lanes
+    cdef Py_ssize_t itemsize = p.k.itemsize, unit = p.unit
     cdef Py_ssize_t per_image = p.row_blocks * p.col_blocks
     cdef Py_ssize_t img = index // per_image * p.images, images = min(p.images, p.n - img)
     cdef Py_ssize_t row = index % per_image // p.col_blocks * p.rows, col = index % p.col_blocks * p.cols
@@ -383,27 +408,30 @@ cdef void run_block(const conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_
     for group in range(p.groups):
         t.a = x + group * p.cg * itemsize
         for panel in range(split * p.n_panels // splits, (split + 1) * p.n_panels // splits):
-            first = p.panel_v[panel] * lanes
-            channel = group * p.n_vectors * lanes + first
+            first = p.panel_v[panel] * unit
+            channel = group * p.n_vectors * unit + first
             t.c = out + (group * p.ng + first) * itemsize
             for i in range(first_region, last_region):
                 t.bias = p.packed_bias + channel * itemsize
-                width = p.panel_v[panel + 1] * lanes - first
+                width = p.panel_v[panel + 1] * unit - first
                 t.n = min(width, p.ng - first)
                 if p.regions[i].folded:
                     width, t.n, t.b = p.fold_width, p.fold * p.ng, p.folded
                     t.bias, t.b_step = p.folded_bias, width
                 elif p.in_place:
-                    run_in_place(p, &p.regions[i], images, &t, first, width // lanes)
+                    run_in_place(p, &p.regions[i], images, &t, first, width // unit)
                     continue
                 else:
                     t.b, t.b_step = p.packed + channel * p.depth * itemsize, width
+                    if p.dots:
+                        t.b_step = p.depth
+                        t.bias = p.bias + first * itemsize
                 if p.bias == NULL:
                     t.bias = NULL
                 t.seg_a, t.seg_k, t.seg_len = p.seg_a + p.regions[i].seg, p.seg_k + p.regions[i].seg, \
                     p.seg_len + p.regions[i].seg
                 t.n_segs = p.regions[i].n_segs
-                run_tiles(p, &p.regions[i], images, end if i == first_region else -1, &t, width // lanes)
+                run_tiles(p, &p.regions[i], images, end if i == first_region else -1, &t, width // unit)
 
 
 cdef void run_tiles(const conv *p, const region *r, Py_ssize_t images, Py_ssize_t end, fc_tile *t,
@@ -416,7 +444,10 @@ cdef void run_tiles(const conv *p, const region *r, Py_ssize_t images, Py_ssize_
         t.whole_rows = t.mr
         while t.whole_rows > 0 and t.c_off[t.whole_rows - 1] + nv * p.k.lanes > end:
             t.whole_rows -= 1
-        p.k.tile[nv - 1](t)
+        if p.dots:
+            p.k.dot[nv - 1](t)
+        else:
+            p.k.tile[nv - 1](t)
         first += mr
 
 

@@ -92,6 +92,7 @@ cdef extern from "fc_kernels.h" nogil:
         Py_ssize_t nv_max
         Py_ssize_t *mr
         void (**tile)(const fc_tile *) noexcept nogil
+        void (**dot)(const fc_tile *) noexcept nogil
         void (**depthwise)(const fc_depthwise *) noexcept nogil
         void (**depthwise_grad)(const fc_depthwise_grad *) noexcept nogil
         void (*pack)(void *dst, Py_ssize_t width, const void *src, Py_ssize_t k_count, Py_ssize_t k_stride,

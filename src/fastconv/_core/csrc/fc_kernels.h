@@ -190,6 +190,13 @@ typedef struct fc_kernels {
     ptrdiff_t nv_max;                          /* tiles exist for 1..nv_max vectors of columns */
     ptrdiff_t mr[FC_NV_MAX];                   /* tallest tile for that many vectors */
     void (*tile[FC_NV_MAX])(const fc_tile *);
+    /* The same sum for few columns, with the lanes along k: dot[nv - 1] has nv columns, not vectors of them,
+     *   c[c_off[i] + v] = act( bias[v] + sum over s < n_segs, k < seg_len[s] of
+     *                          a[a_off[i] + seg_a[s] + k] * b[v*b_step + seg_k[s] + k] ),   v < nv = n
+     * so a_step is 1, b holds a run of memory for each column, and nothing beyond the runs is read. accumulate and
+     * whole_rows must be 0. A lane adds every LANES-th term of a segment in order, then neighbouring lanes are added;
+     * again the bits do not depend on mr. */
+    void (*dot[FC_NV_MAX])(const fc_tile *);
     /* For groups of 1, 2, 4, 8 channels; NULL where a group is wider than a vector. */
     void (*depthwise[FC_DEPTHWISE_SIZES])(const fc_depthwise *);
     void (*depthwise_grad[FC_DEPTHWISE_SIZES])(const fc_depthwise_grad *);

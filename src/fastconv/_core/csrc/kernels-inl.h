@@ -21,6 +21,38 @@
 #if defined(__AVX512F__) && FC_VECTOR_BYTES == 64
 #include <immintrin.h>
 #define FC_MASKS 1
+#elif defined(__AVX2__) && FC_VECTOR_BYTES == 32
+#include <immintrin.h>
+#define FC_MASKED_LOADS 1
+/* From the n-th from the middle on: n lanes of ones, then zeros. */
+static const int32_t fc_first_lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+#define FC_FIRST_LANES(words) _mm256_loadu_si256((const __m256i *)(fc_first_lanes + 8 - (words)))
+#endif
+
+/* Every second lane of two vectors, for sums of neighbours. */
+#define FC_EVENS_2 0, 2
+#define FC_EVENS_4 FC_EVENS_2, 4, 6
+#define FC_EVENS_8 FC_EVENS_4, 8, 10, 12, 14
+#define FC_EVENS_16 FC_EVENS_8, 16, 18, 20, 22, 24, 26, 28, 30
+#define FC_ODDS_2 1, 3
+#define FC_ODDS_4 FC_ODDS_2, 5, 7
+#define FC_ODDS_8 FC_ODDS_4, 9, 11, 13, 15
+#define FC_ODDS_16 FC_ODDS_8, 17, 19, 21, 23, 25, 27, 29, 31
+#if FC_VECTOR_BYTES == 64
+#define FC_EVENS_f32 FC_EVENS_16
+#define FC_ODDS_f32 FC_ODDS_16
+#define FC_EVENS_f64 FC_EVENS_8
+#define FC_ODDS_f64 FC_ODDS_8
+#elif FC_VECTOR_BYTES == 32
+#define FC_EVENS_f32 FC_EVENS_8
+#define FC_ODDS_f32 FC_ODDS_8
+#define FC_EVENS_f64 FC_EVENS_4
+#define FC_ODDS_f64 FC_ODDS_4
+#else
+#define FC_EVENS_f32 FC_EVENS_4
+#define FC_ODDS_f32 FC_ODDS_4
+#define FC_EVENS_f64 FC_EVENS_2
+#define FC_ODDS_f64 FC_ODDS_2
 #endif
 
 /* words[i] = a hash of the 64-bit counter `first` + i under a key, for a count of whole vectors: two rounds of
@@ -50,7 +82,9 @@ static void fc_random_words(uint32_t *words, ptrdiff_t count, uint64_t key, uint
 #define FC_REAL_BYTES 4
 #ifdef FC_MASKS
 #define FC_MASK_STORE(p, mask, v) _mm512_mask_storeu_ps(p, (__mmask16)(mask), (__m512)(v))
-#define FC_MASK_LOAD(mask, p) (vec) _mm512_maskz_loadu_ps((__mmask16)(mask), p)
+#define FC_LOAD_N(p, n) (vec) _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1u), p)
+#elif defined(FC_MASKED_LOADS)
+#define FC_LOAD_N(p, n) (vec) _mm256_maskload_ps(p, FC_FIRST_LANES(n))
 #endif
 #include "types-inl.h"
 #undef FC_REAL
@@ -60,7 +94,7 @@ static void fc_random_words(uint32_t *words, ptrdiff_t count, uint64_t key, uint
 #undef FC_EXP
 #undef FC_REAL_BYTES
 #undef FC_MASK_STORE
-#undef FC_MASK_LOAD
+#undef FC_LOAD_N
 
 #define FC_REAL double
 #define FC_INT int64_t
@@ -70,7 +104,9 @@ static void fc_random_words(uint32_t *words, ptrdiff_t count, uint64_t key, uint
 #define FC_REAL_BYTES 8
 #ifdef FC_MASKS
 #define FC_MASK_STORE(p, mask, v) _mm512_mask_storeu_pd(p, (__mmask8)(mask), (__m512d)(v))
-#define FC_MASK_LOAD(mask, p) (vec) _mm512_maskz_loadu_pd((__mmask8)(mask), p)
+#define FC_LOAD_N(p, n) (vec) _mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1u), p)
+#elif defined(FC_MASKED_LOADS)
+#define FC_LOAD_N(p, n) (vec) _mm256_maskload_pd(p, FC_FIRST_LANES(2 * (n)))
 #endif
 #include "types-inl.h"
 

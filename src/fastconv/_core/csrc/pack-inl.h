@@ -30,6 +30,28 @@ static void FN(pack_panels)(void *dst_, ptrdiff_t height, const void *src_, ptrd
     }
 }
 
+/* LANES x LANES elements, dst[k*width + j] = src[k + j*j_stride]. To gather the even lanes of all pairs of vectors
+ * before the odd ones turns the bits of an element's address (vector, lane) by one place: after as many turns as a lane
+ * number has bits, vector and lane have changed places. */
+static FC_INLINE void FN(transpose)(FC_REAL *dst, ptrdiff_t width, const FC_REAL *src, ptrdiff_t j_stride) {
+    enum { FC_SIDE = FC_VECTOR_BYTES / sizeof(FC_REAL) };
+    vec rows[FC_SIDE], turned[FC_SIDE];
+    FC_UNROLL
+    for (int j = 0; j < FC_SIDE; j++) rows[j] = FN(load)(src + j * j_stride);
+    FC_UNROLL
+    for (int bits = 1; bits < FC_SIDE; bits *= 2) {
+        FC_UNROLL
+        for (int j = 0; j < FC_SIDE / 2; j++) {
+            turned[j] = FN(evens)(rows[2 * j], rows[2 * j + 1]);
+            turned[j + FC_SIDE / 2] = FN(odds)(rows[2 * j], rows[2 * j + 1]);
+        }
+        FC_UNROLL
+        for (int j = 0; j < FC_SIDE; j++) rows[j] = turned[j];
+    }
+    FC_UNROLL
+    for (int k = 0; k < FC_SIDE; k++) FN(store)(dst + k * width, rows[k]);
+}
+
 /* dst[k*width + j] = src[k*k_stride + j*j_stride]: a panel of `width` columns, zero-filled behind column n. */
 static void FN(pack)(void *dst_, ptrdiff_t width, const void *src_, ptrdiff_t k_count, ptrdiff_t k_stride, ptrdiff_t n,
                      ptrdiff_t j_stride) {
@@ -47,8 +69,13 @@ static void FN(pack)(void *dst_, ptrdiff_t width, const void *src_, ptrdiff_t k_
         const ptrdiff_t last = first + FC_PACK_RUN < k_count ? first + FC_PACK_RUN : k_count;
         if (whole < n)
             for (ptrdiff_t k = first; k < last; k++) FN(store)(dst + k * width + whole, (vec){0});
+        const ptrdiff_t turned = k_stride == 1 ? (last - first) / LANES * LANES : 0;
+        for (ptrdiff_t j = 0; j < (turned ? whole : 0); j += LANES)
+            for (ptrdiff_t k = first; k < first + turned; k += LANES)
+                FN(transpose)(dst + k * width + j, width, src + k + j * j_stride, j_stride);
         for (ptrdiff_t j = 0; j < n; j++)
-            for (ptrdiff_t k = first; k < last; k++) dst[k * width + j] = src[k * k_stride + j * j_stride];
+            for (ptrdiff_t k = j < whole ? first + turned : first; k < last; k++)
+                dst[k * width + j] = src[k * k_stride + j * j_stride];
     }
 }
 

@@ -64,6 +64,72 @@ static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv
     }
 }
 
+/* LANES terms of each sum, or n of them if that is not 0. */
+static FC_INLINE void FN(dot_step)(vec (*acc)[FC_NV_MAX], const FC_REAL *const *a, ptrdiff_t at, const FC_REAL *b,
+                                   ptrdiff_t b_step, const int mr, const int nv, ptrdiff_t n) {
+    vec column[FC_NV_MAX];
+    FC_UNROLL
+    for (int v = 0; v < nv; v++) column[v] = n ? FN(load_n)(b + v * b_step, n) : FN(load)(b + v * b_step);
+    FC_UNROLL
+    for (int i = 0; i < mr; i++) {
+        vec x = n ? FN(load_n)(a[i] + at, n) : FN(load)(a[i] + at);
+        if (nv > 1) FC_KEEP(x);
+        FC_UNROLL
+        for (int v = 0; v < nv; v++) acc[i][v] += x * column[v];
+    }
+}
+
+/* The tile of few columns. Rows behind t->mr repeat the last one: one function a width, instead of one a height. */
+static FC_INLINE void FN(dot_body)(const fc_tile *t, const int mr, const int nv) {
+    vec acc[FC_MR_MAX][FC_NV_MAX];
+    const FC_REAL *a[FC_MR_MAX];
+    FC_REAL sums[FC_MR_MAX * FC_NV_MAX + FC_VECTOR_BYTES / sizeof(FC_REAL)];
+    const FC_REAL *bias = (const FC_REAL *)t->bias;
+    const ptrdiff_t b_step = t->b_step, n_segs = t->n_segs;
+
+    FC_UNROLL
+    for (int i = 0; i < mr; i++) {
+        a[i] = (const FC_REAL *)t->a + t->a_off[i < t->mr ? i : t->mr - 1];
+        FC_UNROLL
+        for (int v = 0; v < nv; v++) acc[i][v] = bias ? (vec){bias[v]} : (vec){0};
+    }
+    for (ptrdiff_t s = 0; s < n_segs; s++) {
+        const FC_REAL *b = (const FC_REAL *)t->b + t->seg_k[s];
+        ptrdiff_t at = t->seg_a[s], k = t->seg_len[s];
+        for (; k >= LANES; k -= LANES) {
+            FN(dot_step)(acc, a, at, b, b_step, mr, nv, 0);
+            at += LANES;
+            b += LANES;
+        }
+        if (k > 0) FN(dot_step)(acc, a, at, b, b_step, mr, nv, k);
+    }
+    /* LANES vectors at a time become one vector of their sums. */
+    FC_UNROLL
+    for (int first = 0; first < mr * nv; first += (int)LANES) {
+        vec tree[FC_VECTOR_BYTES / sizeof(FC_REAL)];
+        FC_UNROLL
+        for (int j = 0; j < (int)LANES; j++)
+            tree[j] = first + j < mr * nv ? acc[(first + j) / nv][(first + j) % nv] : (vec){0};
+        FC_UNROLL
+        for (int width = (int)LANES / 2; width > 0; width /= 2) {
+            FC_UNROLL
+            for (int j = 0; j < width; j++) {
+                const vec a0 = tree[2 * j], a1 = tree[2 * j + 1];
+                tree[j] = FN(evens)(a0, a1) + FN(odds)(a0, a1);
+            }
+        }
+        FN(store)(sums + first, t->activation == FC_RELU ? FN(relu_vec)(tree[0]) : tree[0]);
+    }
+    for (int i = 0; i < mr && i < t->mr; i++) {
+        FC_REAL *to = (FC_REAL *)t->c + t->c_off[i];
+        FC_UNROLL
+        for (int v = 0; v < nv; v++) to[v] = sums[i * nv + v];
+    }
+}
+
+#define FC_DOT_FUNCTION(mr, nv) \
+    static void FN(dot_##nv)(const fc_tile *t) { FN(dot_body)(t, mr, nv); }
+
 #define FC_TILE_CASE(m, nv) case m: FN(tile_body)(t, m, nv); break;
 #define FC_TILE_FUNCTION(nv, cases) \
     static void FN(tile_##nv)(const fc_tile *t) { switch (t->mr) { cases } }
@@ -80,10 +146,18 @@ FC_TILE_FUNCTION(1, FC_CASES_10(1))
 FC_TILE_FUNCTION(2, FC_CASES_10(2))
 FC_TILE_FUNCTION(3, FC_CASES_8(3))
 FC_TILE_FUNCTION(4, FC_CASES_6(4))
-#define FC_TILES 4, {10, 10, 8, 6}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}
+FC_DOT_FUNCTION(10, 1)
+FC_DOT_FUNCTION(10, 2)
+FC_DOT_FUNCTION(8, 3)
+FC_DOT_FUNCTION(6, 4)
+#define FC_TILES \
+    4, {10, 10, 8, 6}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, {FN(dot_1), FN(dot_2), FN(dot_3), FN(dot_4)}
 #else
 FC_TILE_FUNCTION(1, FC_CASES_10(1))
 FC_TILE_FUNCTION(2, FC_CASES_6(2))
 FC_TILE_FUNCTION(3, FC_CASES_4(3))
-#define FC_TILES 3, {10, 6, 4, 0}, {FN(tile_1), FN(tile_2), FN(tile_3), NULL}
+FC_DOT_FUNCTION(10, 1)
+FC_DOT_FUNCTION(6, 2)
+FC_DOT_FUNCTION(4, 3)
+#define FC_TILES 3, {10, 6, 4, 0}, {FN(tile_1), FN(tile_2), FN(tile_3), NULL}, {FN(dot_1), FN(dot_2), FN(dot_3), NULL}
 #endif

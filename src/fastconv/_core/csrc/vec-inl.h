@@ -18,11 +18,19 @@ static FC_INLINE vec FN(load)(const FC_REAL *p) { return *(const uvec *)p; }
 static FC_INLINE void FN(store)(FC_REAL *p, vec v) { *(uvec *)p = v; }
 static FC_INLINE vec FN(splat)(FC_REAL s) { return s - (vec){0}; }
 
-/* The first n < LANES lanes: masked where masks are cheap (AVX-512), elsewhere in pieces of halving size, because
- * masked stores are microcoded on several AVX2 CPUs. */
+/* A value that is used several times, and is not to be read from memory again for each: GCC prefers that, and a vector
+ * that crosses two lines of the cache costs two reads each time. */
+#undef FC_KEEP
+#if defined(__x86_64__) || defined(__i386__)
+#define FC_KEEP(v) __asm__("" : "+v"(v))
+#else
+#define FC_KEEP(v) (void)(v)
+#endif
+
+/* The first n < LANES lanes: masked where masks are cheap (AVX-512; AVX2's loads), elsewhere in pieces of halving size,
+ * because masked stores are microcoded on several AVX2 CPUs. */
 #ifdef FC_MASK_STORE
 static FC_INLINE void FN(store_n)(FC_REAL *p, vec v, ptrdiff_t n) { FC_MASK_STORE(p, (1u << n) - 1u, v); }
-static FC_INLINE vec FN(load_n)(const FC_REAL *p, ptrdiff_t n) { return FC_MASK_LOAD((1u << n) - 1u, p); }
 #else
 static FC_INLINE void FN(store_n)(FC_REAL *p, vec v, ptrdiff_t n) {
     FC_REAL lanes[FC_VECTOR_BYTES / sizeof(FC_REAL)];
@@ -35,6 +43,10 @@ static FC_INLINE void FN(store_n)(FC_REAL *p, vec v, ptrdiff_t n) {
         }
 }
 
+#endif
+#ifdef FC_LOAD_N
+static FC_INLINE vec FN(load_n)(const FC_REAL *p, ptrdiff_t n) { return FC_LOAD_N(p, n); }
+#else
 static FC_INLINE vec FN(load_n)(const FC_REAL *p, ptrdiff_t n) {
     FC_REAL lanes[FC_VECTOR_BYTES / sizeof(FC_REAL)] = {0};
     ptrdiff_t at = 0;
@@ -45,6 +57,15 @@ static FC_INLINE vec FN(load_n)(const FC_REAL *p, ptrdiff_t n) {
         }
     return FN(load)(lanes);
 }
+#endif
+
+/* Every second lane of a and b: a0, a2, ..., b0, b2, ... and a1, a3, ..., b1, b3, ... */
+#ifdef __clang__
+static FC_INLINE vec FN(evens)(vec a, vec b) { return __builtin_shufflevector(a, b, FN(FC_EVENS)); }
+static FC_INLINE vec FN(odds)(vec a, vec b) { return __builtin_shufflevector(a, b, FN(FC_ODDS)); }
+#else
+static FC_INLINE vec FN(evens)(vec a, vec b) { return __builtin_shuffle(a, b, (ivec){FN(FC_EVENS)}); }
+static FC_INLINE vec FN(odds)(vec a, vec b) { return __builtin_shuffle(a, b, (ivec){FN(FC_ODDS)}); }
 #endif
 
 /* mask ? a : b, lane by lane; mask comes from a comparison. */
