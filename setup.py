@@ -49,6 +49,7 @@ MODULES = (
     "_conv_winograd",
     "_conv_pooled",
     "_pooling",
+    "_resampling",
     "_elementwise",
     "_filters",
     "_program",

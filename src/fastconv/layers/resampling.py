@@ -7,18 +7,15 @@ says, as far as the maps reach, so that afterwards no pixel needs a case of its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from ..ops.resampling import read_affine, spread_affine
 from .base import Array
 
 FILL_MODES = ("reflect", "wrap", "constant", "nearest")
 INTERPOLATIONS = ("nearest", "bilinear")
-# Output pixels that are worked on at a time: of 2**11 … 2**15 the quickest for batches of 128 × 28 × 28, or within a
-# sixth of it. Above 128 kB the C library asks the system for the memory of every intermediate array.
-_PIXELS = 2**13
 
 
 class Sampling(NamedTuple):
@@ -68,14 +65,12 @@ class Resampler:
 
     def __init__(self, maps: Array, shape: tuple[int, ...], dtype: np.dtype, sampling: Sampling) -> None:
         self._shape, self._sampling = shape, sampling
-        self._bilinear = sampling.interpolation == "bilinear"
-        self._maps = maps.astype(dtype).T[:, :, None, None]
+        self._maps = np.ascontiguousarray(maps, dtype)
         _, h, w, _ = shape
-        self._grid = np.arange(h, dtype=dtype)[:, None], np.arange(w, dtype=dtype)
-        # Where no map turns, rows depend on i and columns on j alone, and their arrays stay as small.
-        self._turns = bool(self._maps[1].any() or self._maps[3].any())
         # An affine map has its extremes in the corners, after rounding too.
-        rows, cols = self._coordinates(slice(None), (self._grid[0][[0, -1]], self._grid[1][[0, -1]]))
+        a0, a1, a2, b0, b1, b2 = self._maps.T[:, :, None, None]
+        i, j = np.array([[0], [h - 1]], dtype), np.array([0, w - 1], dtype)
+        rows, cols = b0 * j + (b1 * i + b2), a0 * j + (a1 * i + a2)
         top, left = max(0, -int(np.floor(rows.min()))), max(0, -int(np.floor(cols.min())))
         bottom, right = max(h, int(np.floor(rows.max())) + 2), max(w, int(np.floor(cols.max())) + 2)
         self._rows = source_indices(-top, bottom, h, sampling.fill_mode)
@@ -84,118 +79,53 @@ class Resampler:
 
     def forward(self, images: Array, out: Array | None = None) -> Array:
         """The images (n, h, w, c) through the maps."""
-        out = np.empty(self._shape, images.dtype) if out is None else out
-        channels = self._shape[3]
-        wide = [self._widen(images[..., channel]) for channel in range(channels)]
-        for part in self._parts():
-            places, weights = self._places(part)
-            for channel in range(channels):
-                values = self._read(wide[channel][part], places)
-                out[part, ..., channel] = _blend(values, *weights) if self._bilinear else values[0]
-        return out
+        y = out if out is not None and out.flags.c_contiguous else np.empty(self._shape, images.dtype)
+        read_affine(self._widen(images), self._maps, y, origin=self._origin, bilinear=self._bilinear())
+        return self._into(out, y)
 
     def backward(self, grads: Array, out: Array | None = None) -> Array:
         """The adjoint: each gradient goes back to the pixels that were read, with their weights."""
-        out = np.empty(self._shape, grads.dtype) if out is None else out
-        out[...] = 0
-        size = self._wide[0] * self._wide[1]
-        for part in self._parts():
-            places, weights = self._places(part)
-            count = len(places)
-            for channel in range(self._shape[3]):
-                grad = grads[part, ..., channel]
-                wide = np.zeros(count * size)
-                for offset, share in zip(self._taps(), self._shares(grad, weights), strict=True):
-                    wide += np.bincount((places + offset).ravel(), share.ravel(), minlength=count * size)
-                self._narrow(wide.reshape(count, *self._wide), out[part, ..., channel])
+        n, _, _, channels = self._shape
+        wide = np.zeros((n, *self._wide, channels))
+        spread_affine(np.ascontiguousarray(grads), self._maps, wide, origin=self._origin, bilinear=self._bilinear())
+        return self._into(out, self._narrow(wide).astype(grads.dtype))
+
+    def _bilinear(self) -> bool:
+        return self._sampling.interpolation == "bilinear"
+
+    @staticmethod
+    def _into(out: Array | None, result: Array) -> Array:
+        """``result``, or ``out`` with its values."""
+        if out is None or out is result:
+            return result
+        out[...] = result
         return out
 
-    def _parts(self) -> Iterator[slice]:
-        """The batch in parts whose arrays stay in the cache."""
-        n, h, w, _ = self._shape
-        step = max(_PIXELS // (h * w), 1)
-        return (slice(first, min(first + step, n)) for first in range(0, n, step))
-
-    def _coordinates(self, part: slice, grid: tuple[Array, Array]) -> tuple[Array, Array]:
-        """Rows and columns that are read, as floats that broadcast to (images, h, w)."""
-        a0, a1, a2, b0, b1, b2 = self._maps[:, part]
-        i, j = grid
-        if self._turns:
-            return b0 * j + (b1 * i + b2), a0 * j + (a1 * i + a2)
-        return b1 * i + b2, a0 * j + a2
-
-    def _places(self, part: slice) -> tuple[Array, tuple[Array, ...]]:
-        """The first pixel that each output pixel reads, counted in the part's widened images, and the weights."""
-        rows, cols = self._coordinates(part, self._grid)
-        weights: tuple[Array, ...] = ()
-        if self._bilinear:
-            whole = np.floor(rows), np.floor(cols)
-            weights = rows - whole[0], cols - whole[1]
-            rows, cols = whole
-        else:  # halves away from 0
-            rows, cols = (np.trunc(np.copysign(0.5, axis, dtype=axis.dtype) + axis) for axis in (rows, cols))
-        (top, left), (height, width) = self._origin, self._wide
-        first = (np.arange(len(rows)) * (height * width) + (top * width + left))[:, None, None]
-        places = rows.astype(np.intp) * width + first
-        if self._turns:
-            places += cols.astype(np.intp)
-            return places, weights
-        return places + cols.astype(np.intp), weights
-
-    def _taps(self) -> tuple[int, ...]:
-        """How far behind its place each of an output pixel's inputs lies: itself; right, below, below and right."""
-        width = self._wide[1]
-        return (0, 1, width, width + 1) if self._bilinear else (0,)
-
-    def _read(self, wide: Array, places: Array) -> list[Array]:
-        """The values of all taps. Every place is inside; mode="clip" spares the check, and the copy that it costs."""
-        flat = wide.reshape(-1)
-        return [flat[offset:].take(places, mode="clip") for offset in self._taps()]
-
-    def _shares(self, grad: Array, weights: tuple[Array, ...]) -> list[Array]:
-        """The gradient as it goes to each tap."""
-        if not self._bilinear:
-            return [grad]
-        down, right = weights
-        lower = grad * down
-        upper = grad - lower
-        return [upper * (1 - right), upper * right, lower * (1 - right), lower * right]
-
-    def _widen(self, plane: Array) -> Array:
-        """One channel (n, h, w) of the batch, extended to all that the maps read."""
-        n, h, w = plane.shape
+    def _widen(self, images: Array) -> Array:
+        """The images (n, h, w, c), extended to all that the maps read."""
+        n, h, w, channels = images.shape
         top, left = self._origin
-        wide = np.empty((n, *self._wide), plane.dtype)
+        wide = np.empty((n, *self._wide, channels), images.dtype)
         middle = wide[:, top : top + h]
-        middle[:, :, left : left + w] = plane
+        middle[:, :, left : left + w] = images
         if self._sampling.fill_mode == "constant":
             for border in (middle[:, :, :left], middle[:, :, left + w :], wide[:, :top], wide[:, top + h :]):
                 border[...] = self._sampling.fill_value
         else:
             for place in (slice(left), slice(left + w, None)):
-                middle[:, :, place] = plane[:, :, self._cols[place]]
+                middle[:, :, place] = images[:, :, self._cols[place]]
             for place in (slice(top), slice(top + h, None)):
                 wide[:, place] = middle[:, self._rows[place]]
         return wide
 
-    def _narrow(self, wide: Array, out: Array) -> None:
-        """The adjoint of ``_widen``, added to ``out``."""
+    def _narrow(self, wide: Array) -> Array:
+        """The adjoint of ``_widen``."""
+        n, h, _, channels = self._shape
         real_rows, real_cols = self._rows >= 0, self._cols >= 0
-        narrow = np.zeros((*out.shape[:2], self._wide[1]))
+        low = np.zeros((n, h, self._wide[1], channels))
         for row, source in zip(np.flatnonzero(real_rows), self._rows[real_rows], strict=True):
-            narrow[:, source] += wide[:, row]
+            low[:, source] += wide[:, row]
+        narrow = np.zeros(self._shape)
         for col, source in zip(np.flatnonzero(real_cols), self._cols[real_cols], strict=True):
-            out[:, :, source] += narrow[:, :, col]
-
-
-def _blend(values: list[Array], down: Array, right: Array) -> Array:
-    """Four neighbours, weighted by the place between them; written over the first."""
-    upper, upper_right, lower, lower_right = values
-    for left, other in ((upper, upper_right), (lower, lower_right)):
-        other -= left
-        other *= right
-        left += other
-    lower -= upper
-    lower *= down
-    upper += lower
-    return upper
+            narrow[:, :, source] += low[:, :, col]
+        return narrow
