@@ -34,18 +34,21 @@ class Article:
     learning_rate: float = 1e-3
     decay: str = "none"
     quick_epochs: int = 3
+    verbose: int = 1
 
 
 # Options
 
 
-def add_common_options(parser: argparse.ArgumentParser, *, output_dir: str, learning_rate: float = 1e-3) -> None:
+def add_common_options(
+    parser: argparse.ArgumentParser, *, output_dir: str, learning_rate: float = 1e-3, verbose: int = 1
+) -> None:
     """The options that every training program has."""
-    parser.add_argument("--epochs", type=_positive(int), help="passes over the training images (default: see above)")
-    parser.add_argument("--batch-size", type=_positive(int), help="images for each step (default: the article's)")
-    parser.add_argument("--learning-rate", type=_positive(float), help=f"of Adam (default: {learning_rate:g})")
-    parser.add_argument("--images", type=_positive(int), metavar="N", help="train on the first N images only")
-    parser.add_argument("--threads", type=_positive(int), help="CPU threads (default: all that this process may use)")
+    parser.add_argument("--epochs", type=positive(int), help="passes over the training images (default: see above)")
+    parser.add_argument("--batch-size", type=positive(int), help="images for each step (default: the article's)")
+    parser.add_argument("--learning-rate", type=positive(float), help=f"of Adam (default: {learning_rate:g})")
+    parser.add_argument("--images", type=positive(int), metavar="N", help="train on the first N images only")
+    parser.add_argument("--threads", type=positive(int), help="CPU threads (default: all that this process may use)")
     parser.add_argument("--seed", type=int, default=1, help="of weights and shuffling (default: 1)")
     parser.add_argument(
         "--data-dir", type=Path, help="directory with the four MNIST files (default: see fastconv.datasets)"
@@ -58,8 +61,8 @@ def add_common_options(parser: argparse.ArgumentParser, *, output_dir: str, lear
         "--verbose",
         type=int,
         choices=(0, 1, 2),
-        default=1,
-        help="1: a progress bar (default); 2: one line for each epoch; 0: validation accuracy and time only",
+        default=verbose,
+        help="1: a progress bar; 2: one line for each epoch; 0: accuracies and times only (default: %(default)s)",
     )
 
 
@@ -83,7 +86,12 @@ def parse_options(
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if add_own:
         add_own(parser)
-    add_common_options(parser, output_dir=f"{article.system}_output", learning_rate=article.learning_rate)
+    add_common_options(
+        parser,
+        output_dir=f"{article.system}_output",
+        learning_rate=article.learning_rate,
+        verbose=article.verbose,
+    )
     parser.add_argument(
         "--decay",
         choices=DECAYS,
@@ -99,7 +107,7 @@ def parse_options(
     return options
 
 
-def _positive(kind: type) -> Callable[[str], Any]:
+def positive(kind: type) -> Callable[[str], Any]:
     def convert(text: str) -> Any:
         value = kind(text)
         if not 0 < value < float("inf"):
@@ -161,15 +169,15 @@ def hold_out(data: Split, count: int) -> tuple[Split, Split]:
 # Training
 
 
-def adam(options: argparse.Namespace, images: int) -> Any:
-    """Adam with the learning rate and decay of ``options``, for training on so many images."""
+def adam(options: argparse.Namespace, images: int, **settings: float) -> Any:
+    """Adam with the learning rate and decay of ``options``, for training on so many images; ``settings`` go to it."""
     rate: Any = options.learning_rate
     steps = options.epochs * -(-images // options.batch_size)
     if options.decay == "cosine":
         rate = fc.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
     elif options.decay == "one-cycle":
         rate = fc.optimizers.schedules.OneCycle(rate, total_steps=steps)
-    return fc.optimizers.Adam(rate)
+    return fc.optimizers.Adam(rate, **settings)
 
 
 @dataclass
@@ -192,7 +200,7 @@ class Report(fc.callbacks.Callback):
         self.seconds.append(time.perf_counter() - self.started)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        if self.verbose == 0:
+        if self.verbose == 0 and "val_accuracy" in self.history:
             accuracy = f"validation accuracy {self.history['val_accuracy'][-1]:.2%}"
             print(
                 f"epoch {epoch + 1:{len(str(self.epochs))}d}/{self.epochs}: {accuracy}, {self.seconds[-1]:.1f} s",
@@ -249,6 +257,12 @@ def finish(model: Any, report: Report, test: Split, options: argparse.Namespace,
     ``variant`` names what departs from the program's default.
     """
     loss, accuracy = report_accuracy(model, test)
+    figures = {"test_images": len(test[0]), "loss": loss, "accuracy": accuracy}
+    write_result(model, report, options, variant, **figures)
+
+
+def write_result(model: Any, report: Report, options: argparse.Namespace, variant: str, **figures: Any) -> None:
+    """Write the settings of a training and its figures into ``result.json``."""
     result = {
         "system": options.system,
         "variant": variant,
@@ -260,9 +274,7 @@ def finish(model: Any, report: Report, test: Split, options: argparse.Namespace,
         "threads": fc.get_num_threads(),
         "isa": fc.get_isa(),
         "parameters": model.count_params(),
-        "test_images": len(test[0]),
-        "loss": loss,
-        "accuracy": accuracy,
+        **figures,
         "seconds": report.seconds,
         "history": report.history,
     }

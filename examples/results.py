@@ -1,6 +1,7 @@
-"""Train the five published systems with several seeds, time them beside PyTorch, and write RESULTS.md.
+"""Train the five published systems with several seeds, time them beside PyTorch, and write RESULTS.md; likewise the
+quick run and the small accurate network.
 
-  python examples/results.py                             all that is still missing, below an hour on two quiet cores
+  python examples/results.py                             all that is still missing, about an hour on two quiet cores
   python examples/results.py --systems s4 --seeds 1 2    a part of it; what other calls have found stays
   python examples/results.py --systems                   nothing but RESULTS.md, from what has been found
   python examples/results.py --plain                     also without what the programs add to the articles' settings
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
+import series
 
 FOLDER = Path(__file__).parent
 BENCHMARKS = FOLDER.parent / "benchmarks"
@@ -74,6 +76,23 @@ SYSTEMS = {
 }  # fmt: skip
 
 
+class Series(NamedTuple):
+    """A program that trains with many seeds, and what is expected of their mean."""
+
+    program: str
+    about: str
+    seeds: int
+    target: float
+    limit: float  # seconds on two cores
+
+
+SERIES = {
+    "speedrun": Series("mnist_speedrun.py", "the shortest training", 10, 0.990, 4),
+    "accurate": Series("mnist_accurate.py", "small and accurate", 5, 0.994, 60),
+}
+PROGRAMS: dict[str, System | Series] = {**SYSTEMS, **SERIES}
+
+
 def percent(value: float) -> str:
     return f"{value:.2%}"
 
@@ -89,6 +108,22 @@ ACCURACY = (
     Column("each seed", "each", left=True),
     Column("article's settings alone", "plain", left=True),
     Column("seconds, each run", "total"),
+    Column("others' CPUs", "others", "{:.1f}".format),
+)
+SPREADS = (
+    Column("program", "program", left=True),
+    Column("", "about", left=True),
+    Column("parameters", "parameters", "{:,}".format),
+    Column("epochs", "epochs"),
+    Column("target", "target", percent),
+    Column("mean", "mean", percent),
+    Column("standard deviation", "spread", percent),
+    Column("seeds", "seeds"),
+    Column("from … to", "range", left=True),
+    Column("limit, s", "limit"),
+    Column("seconds", "total", "{:.1f}".format),
+    Column("CPU seconds", "cpu", "{:.1f}".format),
+    Column("threads", "threads"),
     Column("others' CPUs", "others", "{:.1f}".format),
 )
 TIMES = (
@@ -109,14 +144,18 @@ def run_folder(runs: Path, name: str, seed: int, plain: bool) -> Path:
     return runs / (f"{name}_plain" if plain else name) / f"seed{seed}"
 
 
-def run_system(name: str, seed: int, folder: Path, options: argparse.Namespace, plain: bool) -> None:
+def run_program(name: str, seed: int, folder: Path, options: argparse.Namespace, plain: bool) -> None:
     """Train one system with one seed, unless its result is there."""
     result_file = folder / common.RESULT_FILE
     if result_file.is_file():
         return
-    system = SYSTEMS[name]
-    command = [system.program, "--seed", str(seed), "--output-dir", str(folder), "--verbose", "2"]
-    command += system.plain if plain else ()
+    system = PROGRAMS[name]
+    command = [system.program, "--seed", str(seed)]
+    if isinstance(system, Series):  # its program makes the seed's folder
+        command += ["--seeds", "1", "--output-dir", str(folder.parent)]
+    else:
+        command += ["--output-dir", str(folder), "--verbose", "2"]
+        command += system.plain if plain else ()
     if options.threads:
         command += ["--threads", str(options.threads)]
     if options.quick:
@@ -198,6 +237,32 @@ def accuracy_row(runs: Path, name: str) -> dict[str, Any] | None:
     }
 
 
+def spread_row(runs: Path, name: str) -> dict[str, Any] | None:
+    """Mean, spread and time of a series of seeds."""
+    results = read_results(runs, name, False)
+    if not results:
+        return None
+    program, about, _, target, limit = SERIES[name]
+    accuracies = [result["accuracy"] for result in results]
+    others = [result["others"] for result in results if result.get("others") is not None]
+    return {
+        "program": f"[`{program}`]({program})",
+        "about": about,
+        "parameters": results[0]["parameters"],
+        "epochs": str(results[0]["epochs"]),
+        "target": target,
+        "mean": mean(results),
+        "spread": series.spread(accuracies),
+        "seeds": str(len(results)),
+        "range": f"{percent(min(accuracies))} … {percent(max(accuracies))}",
+        "limit": str(limit),
+        "total": statistics.fmean(result["fit_seconds"] for result in results),
+        "cpu": statistics.fmean(result["cpu_seconds"] for result in results),
+        "threads": ", ".join(sorted({str(result["threads"]) for result in results})),
+        "others": max(others, default=None),
+    }
+
+
 def times_row(name: str, found: dict[str, Any]) -> dict[str, Any]:
     """What train.py measured, with whole threads and without its warning."""
     row = found["row"]
@@ -219,10 +284,10 @@ def document(runs: Path, command: str) -> str:
     times = {name: json.loads(path.read_text()) for name in SYSTEMS if (path := runs / name / TIMES_FILE).is_file()}
     counts = {result["test_images"] for name in SYSTEMS for result in read_results(runs, name, False)}
     parts = [
-        "# Results of the five published systems\n",
+        "# Results of the example programs\n",
         f"Written by `{command}`, {time.strftime('%Y-%m-%d')}. [README.md](README.md) says which article each program "
         "follows and what it prints and draws.\n",
-        "## Accuracy\n",
+        "## Accuracy of the five published systems\n",
         f"On MNIST's {' or '.join(f'{count:,}' for count in sorted(counts))} test images, after the last epoch; no "
         "epoch and no seed is picked. The same seed gives the same figure on any number of threads of one instruction "
         "set. *Seconds* are those of the epochs with their validation; where *others' CPUs*, kept busy by other "
@@ -236,6 +301,16 @@ def document(runs: Path, command: str) -> str:
         + "\n",
         "```sh\n" + "\n".join(f"python examples/{system.program} --seed 1" for system in SYSTEMS.values()) + "\n```\n",
     ]
+    if rows := [row for name in SERIES if (row := spread_row(runs, name))]:
+        parts += [
+            "## Quick, and small\n",
+            "Accuracy on the test images after the last epoch, over all seeds from 1 on; no epoch and no seed is "
+            "picked, and the settings were chosen on a part of the training images (`--validate`). *Seconds* are those "
+            "of `fit` with so many threads, in the mean of the seeds, and *limit* is what they may be on two quiet "
+            "cores; *CPU seconds* are those of all threads together, which other processes lengthen less.\n",
+            table.render(rows, table.with_figures(SPREADS, rows), "markdown") + "\n",
+            "```sh\n" + "\n".join(f"python examples/{one.program}" for one in SERIES.values()) + "\n```\n",
+        ]
     if times:
         rows = [times_row(name, found) for name, found in times.items()]
         about = next(iter(times.values()))["notes"]
@@ -256,9 +331,11 @@ def document(runs: Path, command: str) -> str:
 def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--systems", nargs="*", choices=SYSTEMS, default=list(SYSTEMS), help="which to run (default: all)"
+        "--systems", nargs="*", choices=PROGRAMS, default=list(PROGRAMS), help="which to run (default: all)"
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="(default: 1 2 3)")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, help="(default: 1 2 3; 1 to 10 for speedrun, 1 to 5 for accurate)"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads (default: all that this process may use)")
     parser.add_argument("--plain", action="store_true", help="also run the articles' settings alone")
     parser.add_argument("--no-times", action="store_true", help="accuracies only, no seconds beside PyTorch")
@@ -271,11 +348,12 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     options = parse_options(arguments)
     for name in options.systems:
-        if not options.no_times:
+        published = name in SYSTEMS
+        if published and not options.no_times:
             time_system(name, options.runs, options)
-        for plain in (False, True) if options.plain else (False,):
-            for seed in options.seeds:
-                run_system(name, seed, run_folder(options.runs, name, seed, plain), options, plain)
+        for plain in (False, True) if options.plain and published else (False,):
+            for seed in options.seeds or range(1, 4 if published else SERIES[name].seeds + 1):
+                run_program(name, seed, run_folder(options.runs, name, seed, plain), options, plain)
     options.output.write_text(document(options.runs, "python examples/results.py"), encoding="utf-8")
     print(f"\n{options.output} written.", file=sys.stderr)
     return 0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import ModuleType
 
 import numpy as np
 import pytest
+from example_programs import EXAMPLES
 from tally import TALLY
 
 import fastconv as fc
@@ -41,6 +45,18 @@ def isa(request: pytest.FixtureRequest) -> str:
     """Each instruction set that this machine has; ``test_runtime`` names those that it lacks."""
     fc.set_isa(request.param)
     return request.param
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """A function that imports a module of examples/, or of benchmarks/."""
+    monkeypatch.syspath_prepend(str(EXAMPLES.parent / "benchmarks"))
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:  # both folders have a results.py
+        if str(EXAMPLES.parent) in str(getattr(sys.modules[name], "__file__", "")) and "fastconv" not in name:
+            del sys.modules[name]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

