@@ -61,6 +61,10 @@ def sections(isa: str | None, threads: int, quick: bool) -> list[Section]:
             "Winograd's algorithm: gain and error",
             ["winograd.py", *(["--layers", "resnet50:conv5_3x3"] if quick else []), *kept, *repeat],
         ),
+        Section(
+            "Image filters, beside SciPy and OpenCV",
+            ["filters.py", *(["--images", "28", "--kernels", "3"] if quick else []), *kept, *repeat],
+        ),
         Section("Training: seconds per epoch of MNIST", ["train.py", "--threads", *counts, *kept, *networks, *length]),
         Section(
             "Prediction: seconds for 1 and for 256 images",

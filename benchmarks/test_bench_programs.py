@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import compare
+import filters
 import layer_lists
 import numpy as np
 import peer_networks
@@ -34,7 +35,9 @@ def isa_restored() -> Iterator[None]:
     fc.set_isa(isa)
 
 
-@pytest.mark.parametrize("program", [compare, peers, train, winograd, results], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "program", [compare, filters, peers, train, winograd, results], ids=lambda module: module.__name__
+)
 def test_help(program: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         program.main(["--help"])
@@ -71,6 +74,12 @@ def test_winograd_wants_layers_of_its_own(capsys: pytest.CaptureFixture[str]) ->
     assert "3x3 layers" in capsys.readouterr().err
     assert winograd.main(["--layers", "resnet50:conv5_3x3", "--threads", "1", "--repeat", "1"]) == 0
     assert "errors' ratio" in capsys.readouterr().out
+
+
+def test_filters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert filters.main(["--images", "28", "200", "--kernels", "3", "31", *QUICK]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.strip().startswith(("28 ", "200 ")) for line in lines) == 3  # no kernel larger than the image
 
 
 def test_list_without_convolutions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,5 +145,5 @@ def test_results(tmp_path: Path) -> None:
     file = tmp_path / "results.md"
     assert results.main(["--quick", "--threads", "1", "--output", str(file)]) == 0
     text = file.read_text(encoding="utf-8")
-    assert text.count("## ") == 5
+    assert text.count("## ") == 6
     assert "python benchmarks/peers.py --layers lenet_s5:C2 --threads 1" in text
