@@ -3,8 +3,7 @@
 conv 5x5x24, pool, conv 3x3x32, conv 3x3x48, pool, conv 3x3x64, dense 10, each convolution with ReLU and followed by
 batch normalisation. What makes it accurate is that it never sees the same image twice: each is turned, shifted and
 scaled a little at random, anew in each epoch, as in s4_digit_recogniser.py. Adam, learning rate in one cycle, batches
-of 128. The running means of the normalisation, with which the network reads the test images, are taken over about 100
-batches: over 10 (momentum=0.9) they are so unsteady that seeds differ twice as much.
+of 128.
 
 Accuracy is that after the last epoch, in the mean of five seeds; none is picked. The settings were chosen with
 --validate, which leaves the test images alone: it trains on 50,000 of the training images and measures on the other
