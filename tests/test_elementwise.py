@@ -111,6 +111,9 @@ def test_dropout_masks_look_independent():
         assert abs(np.mean(first[lag:] * first[:-lag])) <= 5 / np.sqrt(size - lag)
     for other in (12344, 12346, 12345 ^ 1 << 17, 12345 + 2**32, 12345 + 2**33, 12345 | 1 << 63, 0, 2**64 - 1):
         assert abs(np.mean(first * signs(other))) <= limit
+        for lag in (1, 2, 16, 512):  # nor is one key's mask another's, moved
+            assert abs(np.mean(first[lag:] * signs(other)[:-lag])) <= 5 / np.sqrt(size - lag)
+            assert abs(np.mean(first[:-lag] * signs(other)[lag:])) <= 5 / np.sqrt(size - lag)
     for bits in range(12):  # sums over aligned runs have the variance of independent signs
         runs = first.reshape(-1, 1 << bits).sum(axis=1)
         deviation = np.sqrt(2 / len(runs))

@@ -193,7 +193,7 @@ def test_layers_of_ones_own():
     model = models.Sequential([layers.Input((6, 6, 1)), Doubled(3, 3), layers.Flatten(), Mean(), layers.Dense(2)])
     x = images(8, 6, 6, 1)
     assert np.array_equal(model(x), one_by_one(model, x))
-    assert not Inference(model.layers, (6, 6, 1)).independent
+    assert not Inference(model.layers, (6, 6, 1)).frugal
     # Such a layer sees the batches that the caller asked for.
     expected = np.concatenate([one_by_one(model, x[:4]), one_by_one(model, x[4:])])
     assert np.array_equal(model.predict(x, batch_size=4, verbose=0), expected)

@@ -153,8 +153,10 @@ def test_images_of_any_size(tmp_path):
     stack = [
         layers.Conv2D(4, 3, strides=2, padding="same", activation="relu"),
         layers.MaxPooling2D(2, padding="same"),
+        layers.Conv2D(4, 3, dilation_rate=2, padding="same"),
         layers.Conv2DTranspose(3, 3, strides=2, padding="same"),
-        layers.GlobalAveragePooling2D(),
+        layers.Reshape((-1, 3)),
+        layers.Dense(2),
     ]
     model = models.Sequential([layers.Input((None, None, 2)), *stack])
     model.export(tmp_path / "any.onnx")
@@ -164,12 +166,14 @@ def test_images_of_any_size(tmp_path):
 
 
 @pytest.mark.parametrize("pads", [1, 2, 3])
+@pytest.mark.parametrize("between", [[], [layers.Dropout(0.1)], [layers.Activation("linear")], [layers.Rescaling(1)]])
 @pytest.mark.parametrize("stack", [[], [layers.Conv2D(2, 1)]], ids=["image", "behind conv"])
-def test_padding_before_max_pooling_counts(stack, pads, tmp_path):
+def test_padding_before_pooling_counts(stack, between, pads, tmp_path):
     """The zeros win over negative cells; ONNX Runtime's optimiser must not take them for the pooling's own padding."""
-    stack = [*stack, layers.ZeroPadding2D(pads), layers.Dropout(0.1), layers.MaxPooling2D(3)]
-    expected, found = exported(stack, tmp_path, -1 - np.abs(images(3, 8, 8, 2)), whole=True)
-    np.testing.assert_array_equal(found, expected)
+    for pooling in (layers.MaxPooling2D(3), layers.AveragePooling2D(2)):
+        whole = [*stack, layers.ZeroPadding2D(pads), *between, pooling]
+        expected, found = exported(whole, tmp_path, -1 - np.abs(images(3, 8, 8, 2)), whole=True)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_float64(tmp_path):

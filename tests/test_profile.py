@@ -87,10 +87,12 @@ def test_a_layer_of_ones_own():
             (grad_output,) = self._recall(grad_output)
             return 2 * grad_output
 
-    model = models.Sequential([layers.Dense(3), Twice(), layers.Dense(2)])
+    model = models.Sequential([layers.Dense(3), Twice(), layers.Dense(2)])  # not built yet
     lines: list[str] = []
     found = model.profile(np.ones((4, 5), np.float32), training=True, print_fn=lines.append)
     assert [row.kind for row in found.layers] == ["Dense", "Twice", "Dense"]
+    products = [round(row.gflops * row.seconds / 2e-9) if row.gflops else 0 for row in found.layers]
+    assert products == [2 * 4 * 15, 0, 3 * 4 * 6]  # with the gradients
     assert "\n".join(lines) == str(found)
 
 

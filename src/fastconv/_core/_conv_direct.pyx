@@ -71,6 +71,8 @@ cdef class ConvPlan:
         all_cols = (0, len(tap_cols))
         self._choose_fold(list(tap_cols), col_step, col_ranges.count(all_cols))
         self._choose_dots(list(tap_cols))
+        if p.in_place:
+            p.fold = p.fold_span = p.fold_width = 0
         segments = self._make_segments([offset * iw * c for offset in tap_rows], tap_cols, set(col_ranges), c)
         self._make_regions(row_ranges, col_ranges, segments, all_cols)
         self.nbytes = kept_bytes(self._kept)
@@ -151,7 +153,7 @@ cdef class ConvPlan:
         cdef conv *p = &self.p
         cdef Py_ssize_t fold, vectors, span, cost, single = p.n_vectors * len(tap_cols), best
         p.fold = p.fold_span = p.fold_width = 0
-        if not p.side_by_side or p.in_place or p.depth == 0:
+        if not p.side_by_side or p.depth == 0:
             return
         if tap_cols != list(range(tap_cols[0], tap_cols[0] + len(tap_cols))):
             return
@@ -166,13 +168,18 @@ cdef class ConvPlan:
                 p.fold, p.fold_span, p.fold_width = fold, span, vectors * p.k.lanes
 
     cdef _choose_dots(self, list tap_cols):
-        """Whether dot products, with the lanes along a kernel row's inputs, take fewer vector operations a pixel."""
+        """Whether dot products, with the lanes along a kernel row's inputs, take fewer vector operations a pixel.
+
+        They add in another order, so nothing here may depend on the number of images: a call may be cut into parts, as
+        many as there are threads.
+        """
         cdef conv *p = &self.p
         cdef Py_ssize_t run = p.cg, runs = p.taps
-        if p.groups > 1 or p.k_stride != 1 or p.depth == 0 or p.in_place:
+        cdef bint dense = p.c_col == p.ng and p.c_row == p.gw * p.ng and p.c_img == p.gh * p.gw * p.ng
+        if p.groups > 1 or p.k_stride != 1 or p.depth == 0:
             return
         cdef double cost = <double> p.n_vectors * p.depth
-        if p.fold > 1:
+        if p.fold > 1 and dense:
             cost *= <double> p.fold_width * p.fold_span / (p.fold * p.n_vectors * p.k.lanes * len(tap_cols))
         if tap_cols == list(range(tap_cols[0], tap_cols[0] + len(tap_cols))):
             run, runs = p.cg * len(tap_cols), p.n_rows
@@ -180,7 +187,8 @@ cdef class ConvPlan:
         if p.dots:
             p.unit, p.fold, p.fold_width = 1, 0, 0
             self._make_panels()
-            p.side_by_side = False
+            p.in_place = p.side_by_side = False
+            p.tail = p.tail_width = 0
 
     cdef _make_regions(self, list row_ranges, list col_ranges, dict segments, tuple all_cols):
         """Sort every kind of block's pixels into regions, and note where block and output have them."""

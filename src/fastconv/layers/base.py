@@ -104,6 +104,8 @@ class Layer:
         if "build" in cls.__dict__:
             cls.build = _guarded_build(cls.__dict__["build"])  # type: ignore[method-assign]
 
+    _edits = 0  # changes of public attributes
+
     def __init__(
         self,
         *,
@@ -226,6 +228,12 @@ class Layer:
         expects the gradient of the logits.
         """
         return None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Count the changes of settings, so that whatever was made from them is made anew."""
+        object.__setattr__(self, name, value)
+        if name[0] != "_" and name not in ("grads", "built"):
+            self.__dict__["_edits"] = self._edits + 1
 
     # Weights
 

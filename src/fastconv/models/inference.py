@@ -37,20 +37,18 @@ class Inference:
         logits: leave out a final softmax or sigmoid (``Layer.final_activation``) where that is possible.
 
     Attributes:
-        independent: whether the output for a sample cannot depend on the other samples of its batch: a layer of the
-            user's own may do anything.
+        frugal: whether all is compiled steps, so that batches of any size take little more memory than their output.
         on_logits: whether a final activation is left out.
         fresh: whether the output is memory of its own, neither the input's nor a layer's buffer.
     """
 
     def __init__(self, layers: Sequence[Layer], x_shape: tuple[int, ...], logits: bool = False) -> None:
-        self._marks = [(layer, layer._weights, layer.__dict__.get("activation")) for layer in layers]
-        self.independent = all(_is_ours(type(layer)) for layer in layers)
+        self._marks = [(layer, layer._weights, layer._edits) for layer in layers]
         parts: list[_Part] = []
         shape: Any = x_shape
         known = True  # Behind a layer of the user's own the shape is what that makes it, not what it says.
         for layer in layers:
-            known = known and _is_ours(type(layer))
+            known = known and is_ours(type(layer))
             y_shape: Any = layer.compute_output_shape((None, *shape))[1:]
             step = layer.inference_step(shape) if known else None
             parts.append(_Part(_called(layer) if step is None else step, shape, layer.dtype))
@@ -65,13 +63,15 @@ class Inference:
         self._few, self._many = _compiled(parts, few=True), _compiled(parts, few=False)
         last = self._few[-1]
         self.fresh = isinstance(last, Chain) and last.computes
+        self.frugal = all(isinstance(stage, Chain) for stage in self._many)
+        self._last_layer, self._last_is_ours = layers[-1], is_ours(type(layers[-1]))
 
     def fits(self, layers: Sequence[Layer]) -> bool:
-        """Whether these are still the layers, the weights and the activations that the chains were made from."""
+        """Whether these are still the layers, the weights and the settings that the chains were made from."""
         if len(layers) != len(self._marks):
             return False
-        for layer, (was, weights, activation) in zip(layers, self._marks, strict=True):
-            if layer is not was or layer._weights is not weights or layer.__dict__.get("activation") is not activation:
+        for layer, (was, weights, edits) in zip(layers, self._marks, strict=True):
+            if layer is not was or layer._weights is not weights or layer._edits != edits:
                 return False
         return True
 
@@ -79,6 +79,9 @@ class Inference:
         """Outputs (n, …) for samples (n, …)."""
         for stage in self._few if len(x) <= FEW else self._many:
             x = stage(x)
+        # In a callback of `fit` layers write to the same memory at each call; one of the user's own may do so always.
+        if not self.fresh and (self._last_layer._reuse_buffers or not self._last_is_ours):
+            return x.copy()
         return x
 
 
@@ -107,6 +110,6 @@ def _compiled(parts: list[_Part], few: bool) -> list[Stage]:
     return stages
 
 
-def _is_ours(kind: type[Layer]) -> bool:
+def is_ours(kind: type[Layer]) -> bool:
     """Whether the class is the package's own, whose ``inference_step`` is what its ``call`` does."""
     return kind.__module__.split(".")[0] == PACKAGE

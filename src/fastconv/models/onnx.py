@@ -107,8 +107,7 @@ def export(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     for layer in model.layers:
         if type(layer) not in _WRITERS:
             raise _validation.no_onnx_form(where, layer.name, type(layer).__name__)
-    acting = [layer for layer in model.layers if _WRITERS[type(layer)] is not _nothing]
-    for layer, behind in zip(acting, [*acting[1:], None], strict=True):
+    for layer, behind in zip(model.layers, [*model.layers[1:], None], strict=True):
         if np.dtype(layer.dtype) != graph.dtype:
             graph.dtype = np.dtype(layer.dtype)
             graph.add("Cast", to=helper.np_dtype_to_tensor_dtype(graph.dtype))
@@ -190,6 +189,10 @@ def _window_pads(graph: Graph, layer: Any, window: Any, dilation: Any = (1, 1)) 
     if layer.padding == "valid":
         return {}
     height, width = graph.shape[2:] if layer.data_format == "channels_first" else graph.shape[1:3]
+    if layer.strides == (1, 1):
+        height = width = (
+            1  # any size is padded alike, and ONNX Runtime knows its rule for windows without dilation only
+        )
     if height is None or width is None:
         return {"auto_pad": "SAME_UPPER"}
     pads = _shapes.resolve_padding(layer.padding, (height, width), window, layer.strides, dilation)
@@ -273,7 +276,7 @@ def _rescaling(graph: Graph, layer: Any) -> None:
 
 def _reshape(graph: Graph, layer: Any) -> None:
     graph.own_order()
-    graph.add("Reshape", np.array([0, *layer.compute_output_shape(graph.shape)[1:]], np.int64))
+    graph.add("Reshape", np.array([0, *layer.target_shape], np.int64))
 
 
 def _flatten(graph: Graph, layer: Any) -> None:
@@ -289,9 +292,9 @@ def _zero_padding(graph: Graph, layer: Any) -> None:
     graph.channels_first(layer.data_format)
     (top, bottom), (left, right) = layer.padding
     zero: Any = graph.number(0)
-    if graph.behind is layers.MaxPooling2D:
-        # ONNX Runtime (1.31) makes one operation of a padding with a constant 0 and the pooling behind it, whose
-        # padding never wins: wrong where all real cells are negative. It cannot see that this 0 is constant.
+    if graph.behind not in (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D):
+        # ONNX Runtime (1.31) makes one operation of a padding with a constant 0 and a pooling behind it, whose padding
+        # never wins: wrong where all real cells are negative. It cannot see that this 0 is constant.
         none = graph.node("Mul", graph.node("Size", graph.value), np.array(0, np.int64))
         zero = graph.node("Cast", none, to=helper.np_dtype_to_tensor_dtype(graph.dtype))
     graph.add("Pad", np.array([0, 0, top, left, 0, 0, bottom, right], np.int64), zero)

@@ -84,6 +84,7 @@ def profile(model: LayerStack, x: Array, training: bool) -> Profile:
     """The layers' times for a batch; the model stays as it is."""
     threads = _config.get_num_threads()
     peak = threads * _config.measure_peak(model.layers[0].dtype)
+    model(x)  # builds it
     whole = None if training else _time(lambda: model(x))
     rows: list[tuple[Layer, tuple[int, ...], float, float]] = []
     learning = False  # the first layers, up to one that learns, have no way back

@@ -211,6 +211,10 @@ class LayerStack:
             return x[..., 0]
         return x
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: without what is compiled for these very layers."""
+        return {**self.__dict__, "_inferences": {}}
+
     # Computing
 
     def __call__(self, x: Any, training: bool = False) -> Array:

@@ -19,6 +19,7 @@ import numpy as np
 from .. import _random, _validation, activations
 from ..callbacks import Callback, CallbackList, History, ProgressBar
 from ..layers import MaxPooling2D
+from .inference import is_ours
 from .interrupts import InterruptGuard
 
 if TYPE_CHECKING:
@@ -153,7 +154,14 @@ class Pass:
         self._learning = [self.layers[i] for i in learning]
         self.variables: list[Array] = [weight for layer in self._learning for weight in layer.trainable_weights]
         self.regularized = regularized(self.layers)
-        self._steps: list[Callable[..., Array]] = list(self.layers)  # two layers that are fused are one step
+        # Where relu stands before a max-pooling, the pooling takes relu's gradient, from its fewer cells; two layers
+        # that are fused are one step forward.
+        self._joined = list(_relu_before_pooling(self.layers))
+        self._steps: list[Callable[..., Array]] = list(self.layers)
+        for layer, behind in self._joined:
+            if behind.fits_behind(layer):
+                at = self._steps.index(layer)
+                self._steps[at : at + 2] = [partial(behind.call_behind, layer)]
         self._before: list[tuple[int, bool, int]] = []
 
     def __enter__(self) -> Pass:
@@ -165,12 +173,6 @@ class Pass:
                 for i, layer in enumerate(self.layers):
                     layer._reuse_buffers = threading.get_ident()
                     layer._needs_input_grad = i != self.first
-                for layer, behind in pairwise(self.layers):
-                    if type(behind) is MaxPooling2D and getattr(layer, "_fused_activation", None) == "relu":
-                        layer._relu_grad_behind, behind._relu_before = True, layer
-                        if behind.fits_behind(layer):
-                            at = self._steps.index(layer)
-                            self._steps[at : at + 2] = [partial(behind.call_behind, layer)]
         except BaseException:  # Ctrl-C, delivered at the end of the guarded block.
             self._restore()
             raise
@@ -185,13 +187,20 @@ class Pass:
             self.layers[-1]._emit_logits = self._before[-1][2]
         for layer, (reuse, needs, _) in zip(self.layers, self._before, strict=True):
             layer._reuse_buffers, layer._needs_input_grad = reuse, needs
-            layer._relu_grad_behind, layer._relu_before, layer._bias_grad = False, None, None
+            layer._bias_grad = None
             layer._overwrites_grad_output = False
             if not reuse:
                 layer._release_buffers()
+        self._join(False)
+
+    def _join(self, on: bool) -> None:
+        """From forward to backward only: a callback may use the same layers otherwise."""
+        for layer, behind in self._joined:
+            layer._relu_grad_behind, behind._relu_before = on, layer if on else None
 
     def forward(self, x: Array) -> Array:
         """The output of all layers for a batch; it lives until the next batch."""
+        self._join(True)
         for step in self._steps:
             x = step(x, training=True)
         return x
@@ -202,8 +211,25 @@ class Pass:
         for layer in reversed(self.layers[self.first :]):
             layer._overwrites_grad_output = buffer is not None and grad.base is buffer
             grad = layer.backward(grad)  # type: ignore[assignment]
-            buffer = layer._buffers.get("grad_input", buffer)
-        return [grad for layer in self._learning for grad in layer.grads]
+            layer._overwrites_grad_output = False
+            # A layer of the user's own may keep the gradient that it was given.
+            buffer = layer._buffers.get("grad_input", buffer) if is_ours(type(layer)) else None
+        self._join(False)
+        grads = [grad for layer in self._learning for grad in layer.grads]
+        if len(grads) != len(self.variables):
+            raise _validation.wrong_state(
+                "Sequential.fit", "a layer's trainable changed during training.", "Change it between two calls."
+            )
+        return grads
+
+
+def _relu_before_pooling(layers: list[Layer]) -> Iterator[tuple[Layer, MaxPooling2D]]:
+    """The layers with a fused relu whose gradient the max-pooling behind them can take."""
+    for layer, behind in pairwise(layers):
+        if type(behind) is MaxPooling2D and is_ours(type(layer)):
+            same = getattr(layer, "data_format", "channels_last") == behind.data_format
+            if same and getattr(layer, "_fused_activation", None) == "relu":
+                yield layer, behind
 
 
 def regularized(layers: list[Layer]) -> list[Layer]:
@@ -324,8 +350,8 @@ def predict(model: Sequential, x: Array, batch_size: int, callbacks: CallbackLis
     callbacks.call("on_predict_begin", None)
     begin, end = callbacks.wants("on_predict_batch_begin"), callbacks.wants("on_predict_batch_end")
     inference = model._inference(x.shape[1:])
-    if inference.independent and not begin and not end:
-        # Nobody sees the batches: larger ones are quicker, and still short enough for Ctrl-C.
+    if inference.frugal and not begin and not end:
+        # Nobody sees the batches, and they cost little memory: larger ones are quicker, and still short for Ctrl-C.
         batch_size = max(batch_size, PREDICT_BATCH)
     starts = range(0, len(x), batch_size) or (0,)
     results = []

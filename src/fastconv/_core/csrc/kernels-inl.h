@@ -67,11 +67,12 @@ static FC_INLINE fc_words fc_mix(fc_words h) {
 
 static void fc_random_words(uint32_t *words, ptrdiff_t count, uint64_t key, uint64_t first) {
     enum { WORDS = FC_VECTOR_BYTES / sizeof(uint32_t) };
+    const fc_words low = fc_mix((fc_words){0} + (uint32_t)key);
     const fc_words round = (uint32_t)(key >> 32) ^ fc_mix((fc_words){0} + (uint32_t)(first >> 32));
     fc_words counter = {0};
-    for (int i = 0; i < WORDS; i++) counter[i] = (uint32_t)key + (uint32_t)first + (uint32_t)i;
+    for (int i = 0; i < WORDS; i++) counter[i] = (uint32_t)first + (uint32_t)i;
     for (ptrdiff_t at = 0; at < count; at += WORDS, counter += WORDS)
-        *(fc_words *)(words + at) = fc_mix(fc_mix(counter) ^ round);
+        *(fc_words *)(words + at) = fc_mix(fc_mix(counter ^ low) ^ round);
 }
 
 #define FC_REAL float
