@@ -34,6 +34,19 @@ SHAPES: tuple[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]], ...] = (
     ((1, 10, 9, 18), (7, 7, 18, 1), {"padding": "same", "strides": (1, 2)}),
     ((1, 9, 1, 17), (3, 1, 17, 1), {"padding": (1, 0)}),
     ((1, 9, 9, 16), (3, 3, 16, 1), {"padding": 5, "strides": 2, "dilation_rate": 2}),
+    # grad_input by pairs of columns: odd and even padding, widths and kernels; no pair; only one
+    ((2, 9, 21, 16), (3, 3, 16, 1), {"strides": 2, "padding": 1}),
+    ((1, 6, 44, 17), (2, 3, 17, 1), {"strides": (1, 2), "padding": "same"}),
+    ((2, 8, 22, 20), (5, 5, 20, 1), {"strides": 2, "padding": ((1, 3), (3, 4))}),
+    ((1, 7, 23, 16), (2, 4, 16, 1), {"strides": 2}),
+    ((1, 5, 19, 33), (1, 1, 33, 1), {"strides": 2}),
+    ((1, 5, 5, 16), (3, 5, 16, 1), {"strides": 2, "padding": ((0, 0), (0, 1))}),
+    ((1, 3, 6, 16), (3, 5, 16, 1), {"strides": 2}),
+    # channels repeated for their filters: in blocks of rows, with all borders
+    ((2, 20, 9, 12), (3, 3, 12, 3), {"strides": 2, "padding": "same"}),
+    ((2, 11, 19, 8), (3, 2, 8, 2), {"strides": (1, 2), "padding": 2}),
+    ((1, 13, 12, 3), (3, 3, 3, 16), {"padding": "same", "dilation_rate": 2}),
+    ((2, 70, 40, 16), (3, 3, 16, 4), {"padding": "same"}),
 )
 
 

@@ -18,6 +18,8 @@ cdef struct depthwise:
     Py_ssize_t row_phases, col_phases
     const axis *rows
     const axis *cols
+    # Pair m < pairs of columns, pair_first + 2*m and the next, meets taps 2*t and 2*t + 1 on cell pair_cell + m - t.
+    Py_ssize_t pairs, pair_first, pair_cell
     int size                                         # log2(cg)
     Py_ssize_t block_rows, row_blocks
     Py_ssize_t w_tap, w_vector                       # elements of the weights that the kernel reads

@@ -16,6 +16,7 @@ class DepthwisePlan:
         row_phases: Sequence[tuple[int, int, int, int, list[int], list[int]]],
         col_phases: Sequence[tuple[int, int, int, int, list[int], list[int]]],
         transposed: bool,
+        pairs: tuple[int, int, int] | None = None,
     ) -> None: ...
     @property
     def work(self) -> float: ...

@@ -20,8 +20,11 @@ cdef enum:
     PARTS_MAX = 16                   # parts of the batch's sum in grad_kernel: as in _conv_grad_kernel
     PARTS_ELEMENTS = 1 << 20
 
-cdef const axis *make_axes(list kept, Py_ssize_t size, phases) except NULL:
-    """phases: one tuple (first, step, count, in_step, offsets, weights) each, both lists in constant steps."""
+cdef const axis *make_axes(list kept, Py_ssize_t size, phases, span=None) except NULL:
+    """phases: one tuple (first, step, count, in_step, offsets, weights) each, both lists in constant steps.
+
+    span: first position and end of those that alone count as inner ones. Default: all that meet all taps.
+    """
     cdef Py_ssize_t inner_first, inner_last, offset
     values = []
     for first, step, count, in_step, offsets, weights in phases:
@@ -33,6 +36,8 @@ cdef const axis *make_axes(list kept, Py_ssize_t size, phases) except NULL:
         inner_last = max(size - 1 - offset - (taps - 1) * tap_step + in_step, 0) // in_step
         if taps == 0:
             inner_first, inner_last = 0, count
+        if span is not None:
+            inner_first, inner_last = ceil_div(span[0] - first, step), ceil_div(span[1] - first, step)
         values += [first, step, count, in_step, taps, offset, tap_step, weights[0] if taps else 0, weight_step, size,
                    inner_first, clip(inner_last, inner_first, count)]
     # The struct is all Py_ssize_t, so an array of integers is an array of them.
@@ -48,10 +53,12 @@ cdef class DepthwisePlan:
     """The geometry of a depthwise (or small-group) convolution, or of its grad_input, for one instruction set."""
 
     def __cinit__(self, *, str isa not None, int itemsize, tuple image, tuple grid, kernel_size,
-                  Py_ssize_t group_size, row_phases, col_phases, bint transposed):
+                  Py_ssize_t group_size, row_phases, col_phases, bint transposed, pairs=None):
         # image: (n, ih, iw, c) that is read; grid: (oh, ow) that is written, with c channels as well
+        # pairs: their number, first column and cell, for two phases of columns (see the struct); or None
         cdef depthwise *p = &self.p
         cdef Py_ssize_t kh, k, start, ch, first
+        cdef tuple span = None
         self._kept = []
         p.k = isa_kernels(isa, itemsize)
         p.n, p.ih, p.iw, p.c = image
@@ -60,8 +67,11 @@ cdef class DepthwisePlan:
         p.size = group_size.bit_length() - 1
         kh, p.kernel_cols = kernel_size
         p.taps = kh * p.kernel_cols
+        if pairs is not None and p.cg == 1 and p.c >= p.k.lanes:
+            p.pairs, p.pair_first, p.pair_cell = pairs
+            span = p.pair_first, p.pair_first + 2 * p.pairs
         p.row_phases, p.col_phases = len(row_phases), len(col_phases)
-        p.rows, p.cols = make_axes(self._kept, p.ih, row_phases), make_axes(self._kept, p.iw, col_phases)
+        p.rows, p.cols = make_axes(self._kept, p.ih, row_phases), make_axes(self._kept, p.iw, col_phases, span)
         self.work = <double> p.n * p.oh * p.ow * p.c * p.cg * max(p.taps // (p.row_phases * p.col_phases), 1)
         self._make_blocks()
         # Where the kernel of one tap, (cg, c), has what channel `ch` gives to its neighbour ch ^ k.
@@ -192,7 +202,7 @@ cdef void run_lines(const depthwise *p, fc_depthwise *t, const axis *rows, Py_ss
     cdef const char *w = p.w + (rows.weight + tap * rows.weight_step) * w_row * itemsize
     cdef char *out = p.out + (img * p.oh + rows.first + m * rows.step) * out_row * itemsize
     # Columns whose windows leave the image: the pixels of a run lie below each other.
-    t.lines, t.pixels, t.fresh, t.x_step, t.y_step = 1, lines, 0, t.x_line, t.y_line
+    t.lines, t.pixels, t.phases, t.fresh, t.x_step, t.y_step = 1, lines, 1, 0, t.x_line, t.y_line
     for phase in range(p.col_phases):
         cols = &p.cols[phase]
         for col in range(cols.inner_first):
@@ -202,6 +212,10 @@ cdef void run_lines(const depthwise *p, fc_depthwise *t, const axis *rows, Py_ss
     line = 0
     while line < lines:
         t.lines = min(lines - line, FC_DEPTHWISE_LINES)
+        if p.pairs > 0:
+            run_pairs(p, t, x + line * t.x_line * itemsize, w, out + line * t.y_line * itemsize)
+            line += t.lines
+            continue
         for phase in range(p.col_phases):
             cols = &p.cols[phase]
             t.pixels = cols.inner_last - cols.inner_first
@@ -223,6 +237,15 @@ cdef void run_pixels(const depthwise *p, fc_depthwise *t, const axis *cols, Py_s
     t.x = x + (m * cols.in_step + cols.offset + tap * cols.tap_step) * p.c * itemsize
     t.w = w + (cols.weight + tap * cols.weight_step) * p.w_tap * itemsize
     t.y = out + (cols.first + m * cols.step) * p.c * itemsize
+    p.k.depthwise[p.size](t)
+
+
+cdef void run_pairs(const depthwise *p, fc_depthwise *t, const char *x, const char *w, char *out) noexcept nogil:
+    """The pairs of columns of some rows, which are written whole: both columns read the same pixels."""
+    cdef Py_ssize_t itemsize = p.k.itemsize
+    t.pixels, t.phases, t.cols, t.fresh = p.pairs, 2, p.kernel_cols, 0
+    t.x_step, t.x_col, t.y_step, t.w_col = p.c, -p.c, 2 * p.c, p.w_tap
+    t.x, t.w, t.y = x + p.pair_cell * p.c * itemsize, w, out + p.pair_first * p.c * itemsize
     p.k.depthwise[p.size](t)
 
 

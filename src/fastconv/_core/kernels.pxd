@@ -35,7 +35,7 @@ cdef extern from "fc_kernels.h" nogil:
         const void *x
         Py_ssize_t x_line, x_step, x_row, x_col
         const void *w
-        Py_ssize_t w_row, w_col, w_vector, rows, cols
+        Py_ssize_t w_row, w_col, w_vector, rows, cols, phases
         const void *bias
         void *y
         Py_ssize_t y_line, y_step

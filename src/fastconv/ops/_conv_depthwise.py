@@ -51,6 +51,7 @@ def depthwise_grad_input_plan(p: ConvProblem, itemsize: int, isa: str) -> Depthw
         row_phases=_grad_phases(p.ih, p.pads[0][0], p.kh, p.strides[0], p.dilation[0]),
         col_phases=_grad_phases(p.iw, p.pads[1][0], p.kw, p.strides[1], p.dilation[1]),
         transposed=True,
+        pairs=_pairs(p.iw, p.ow, p.pads[1][0], p.kw, p.strides[1], p.dilation[1]),
     )
 
 
@@ -80,6 +81,19 @@ def _grad_phases(size: int, pad: int, taps: int, stride: int, dilation: int) -> 
         offsets, weights = [offset for offset, _ in reach], [tap for _, tap in reach]
         found.append((phase, stride, -(-(size - phase) // stride), 1, offsets, weights))
     return found
+
+
+def _pairs(size: int, grid: int, pad: int, taps: int, stride: int, dilation: int) -> tuple[int, int, int] | None:
+    """Neighbouring columns of grad_input, 2t and 2t + 1 of the padded image: (count, first column, first t).
+
+    They meet the even and the odd taps on the same cells of grad_output, t and those before it. Only pairs that lie in
+    the image and meet all taps count.
+    """
+    if (stride, dilation) != (2, 1):
+        return None
+    first = max(-(-pad // 2), (taps - 1) // 2)
+    count = min(grid, (size + pad) // 2) - first
+    return (count, 2 * first - pad, first) if count > 0 else None
 
 
 def phase_taps(position: int, taps: int, stride: int, dilation: int) -> list[tuple[int, int]]:

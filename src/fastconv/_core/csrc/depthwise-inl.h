@@ -77,16 +77,17 @@ static FC_INLINE void FN(depthwise_slide)(vec (*acc)[FC_DEPTHWISE_MR_MAX], const
     }
 }
 
-/* n channels, a vector or less, from the given pointers on, for mr pixels of `lines` lines; cg, mr, lines and step are
- * literals. step: columns of taps from pixel to pixel, 0 where that is no whole number or too large to gain by it. Two
- * lines are one row of taps apart, and have FC_DEPTHWISE_TAPS columns: most rows of x are read once for both. */
+/* n channels, a vector or less, from the given pointers on, for mr pixels of `lines` lines; cg, mr, lines, phases and
+ * step are literals. step: columns of taps from pixel to pixel, 0 where that is no whole number or too large to gain by
+ * it. Two lines are one row of taps apart, and have FC_DEPTHWISE_TAPS columns: most rows of x are read once for both. */
 static FC_INLINE void FN(depthwise_tile)(const fc_depthwise *t, const FC_REAL *x, const FC_REAL *w, const FC_REAL *bias,
-                                         FC_REAL *y, const int cg, const int mr, const int lines, const int step,
-                                         const ptrdiff_t n) {
+                                         FC_REAL *y, const int cg, const int mr, const int lines, const int phases,
+                                         const int step, const ptrdiff_t n) {
     vec acc[FC_DEPTHWISE_CG_MAX][FC_DEPTHWISE_MR_MAX];
     const ptrdiff_t x_step = t->x_step, x_col = t->x_col, w_col = t->w_col, y_step = t->y_step;
     const int relu = t->activation == FC_RELU;
-    const int sums = cg > lines ? cg : lines;
+    const int outputs = lines * phases, sums = cg > outputs ? cg : outputs;
+    const ptrdiff_t w_sum = phases == 1 ? LANES : w_col, y_sum = phases == 1 ? t->y_line : t->channels;
     const FC_REAL *ahead = x + (t->rows + lines - 1) * t->x_row;
     for (ptrdiff_t f = t->fresh; f > 0; f--) {
         for (int j = 0; j < mr * (step ? step : 1); j++)
@@ -97,7 +98,7 @@ static FC_INLINE void FN(depthwise_tile)(const fc_depthwise *t, const FC_REAL *x
     for (int i = 0; i < mr; i++) {
         FC_UNROLL
         for (int k = 0; k < sums; k++)
-            acc[k][i] = bias && (k == 0 || k < lines) ? FN(lanes)(bias, n) : (vec){0};
+            acc[k][i] = bias && k < outputs ? FN(lanes)(bias, n) : (vec){0};
     }
     if (lines == 2) FN(depthwise_slide)(acc, t, x, w, mr, FC_DEPTHWISE_TAPS, 1, 0, 1);
     for (ptrdiff_t a = lines == 2; a < t->rows; a++) {
@@ -117,59 +118,61 @@ static FC_INLINE void FN(depthwise_tile)(const fc_depthwise *t, const FC_REAL *x
             else if (b == 1) FN(depthwise_slide)(acc, t, from, weights, mr, 1, step, 0, 1);
             continue;
         }
-        for (; b > 0; b--) {
+        for (; b > 0; b -= phases) {
             vec pixel[FC_DEPTHWISE_MR_MAX];
             FC_UNROLL
             for (int i = 0; i < mr; i++) pixel[i] = FN(lanes)(from + i * x_step, n);
             FC_UNROLL
-            for (int k = 0; k < cg; k++) {
-                const vec weight = FN(lanes)(weights + k * LANES, n);
+            for (int k = 0; k < sums; k++) {
+                if (phases > 1 && k >= b) break;
+                const vec weight = FN(lanes)(weights + k * w_sum, n);
                 FC_UNROLL
                 for (int i = 0; i < mr; i++) acc[k][i] += pixel[i] * weight;
             }
             from += x_col;
-            weights += w_col;
+            weights += phases * w_col;
         }
     }
     if (lines == 2)
         FN(depthwise_slide)(acc, t, x + t->rows * t->x_row, w + t->rows * t->w_row, mr, FC_DEPTHWISE_TAPS, 1, 1, 2);
     FC_REDUCE(4) FC_REDUCE(2) FC_REDUCE(1)
     FC_UNROLL
-    for (int l = 0; l < lines; l++) {
+    for (int k = 0; k < outputs; k++) {
         FC_UNROLL
         for (int i = 0; i < mr; i++)
-            FN(set_lanes)(y + l * t->y_line + i * y_step, relu ? FN(relu_vec)(acc[l][i]) : acc[l][i], n);
+            FN(set_lanes)(y + k * y_sum + i * y_step, relu ? FN(relu_vec)(acc[k][i]) : acc[k][i], n);
     }
 }
 
 /* Pixels first .. last, all channels; last - first is a multiple of mr. The last vector ends with the last channel: it
  * may do channels of the one before again. `part`: the channels do not fill one vector. */
 static FC_INLINE void FN(depthwise_pixels)(const fc_depthwise *t, ptrdiff_t line, ptrdiff_t first, ptrdiff_t last,
-                                           const int cg, const int mr, const int lines, const int step,
-                                           const int part) {
+                                           const int cg, const int mr, const int lines, const int phases,
+                                           const int step, const int part) {
     const FC_REAL *bias = (const FC_REAL *)t->bias;
     const ptrdiff_t channels = t->channels;
     for (ptrdiff_t pixel = first; pixel < last; pixel += mr) {
         const FC_REAL *x = (const FC_REAL *)t->x + line * t->x_line + pixel * t->x_step, *w = (const FC_REAL *)t->w;
         FC_REAL *y = (FC_REAL *)t->y + line * t->y_line + pixel * t->y_step;
         if (part) {
-            FN(depthwise_tile)(t, x, w, bias, y, cg, mr, lines, step, channels);
+            FN(depthwise_tile)(t, x, w, bias, y, cg, mr, lines, phases, step, channels);
             continue;
         }
         for (ptrdiff_t at = 0; at < channels; at += LANES) {
             const ptrdiff_t ch = at + LANES <= channels ? at : channels - LANES;
-            FN(depthwise_tile)(t, x + ch, cg == 1 ? w + ch : w, bias ? bias + ch : NULL, y + ch, cg, mr, lines, step,
-                               LANES);
+            FN(depthwise_tile)(t, x + ch, cg == 1 ? w + ch : w, bias ? bias + ch : NULL, y + ch, cg, mr, lines, phases,
+                               step, LANES);
             w += cg == 1 ? 0 : t->w_vector;
         }
     }
 }
 
-#define FC_DEPTHWISE_CASE(m) case m: FN(depthwise_pixels)(t, line, first, last, cg, m, lines, step, part); break;
+#define FC_DEPTHWISE_CASE(m) \
+    case m: FN(depthwise_pixels)(t, line, first, last, cg, m, lines, phases, step, part); break;
 /* `lines` lines from one on, in tiles as even as they come: some of mr pixels, then others of one more. */
-#define FC_DEPTHWISE_LINE(name, cg_, lines_, step_, part_, mr_max, cases)                           \
+#define FC_DEPTHWISE_LINE(name, cg_, lines_, phases_, step_, part_, mr_max, cases)                  \
     static void FN(depthwise_##name)(const fc_depthwise *t, ptrdiff_t line) {                       \
-        enum { cg = cg_, lines = lines_, step = step_, part = part_ };                              \
+        enum { cg = cg_, lines = lines_, phases = phases_, step = step_, part = part_ };            \
         const ptrdiff_t tiles = (t->pixels + mr_max - 1) / mr_max;                                  \
         const ptrdiff_t mr = t->pixels / tiles, taller = t->pixels % tiles;                         \
         ptrdiff_t first = 0, last = (tiles - taller) * mr;                                          \
@@ -181,7 +184,7 @@ static FC_INLINE void FN(depthwise_pixels)(const fc_depthwise *t, ptrdiff_t line
         }                                                                                           \
     }
 #define FC_DEPTHWISE_FUNCTION(cg, mr_max, cases)                                                    \
-    FC_DEPTHWISE_LINE(line_##cg, cg, 1, 0, 0, mr_max, cases)                                        \
+    FC_DEPTHWISE_LINE(line_##cg, cg, 1, 1, 0, 0, mr_max, cases)                                        \
     static void FN(depthwise_##cg)(const fc_depthwise *t) {                                         \
         for (ptrdiff_t line = 0; line < t->lines; line++) FN(depthwise_line_##cg)(t, line);         \
     }
@@ -195,22 +198,25 @@ static FC_INLINE void FN(depthwise_pixels)(const fc_depthwise *t, ptrdiff_t line
 #define FC_DW_8 FC_DW_7 FC_DEPTHWISE_CASE(8)
 
 #if FC_REGISTERS >= 32
-FC_DEPTHWISE_LINE(pair, 1, 2, 1, 0, 8, FC_DW_8)
+FC_DEPTHWISE_LINE(pair, 1, 2, 1, 1, 0, 8, FC_DW_8)
 #else
-FC_DEPTHWISE_LINE(pair, 1, 2, 1, 0, 4, FC_DW_4)
+FC_DEPTHWISE_LINE(pair, 1, 2, 1, 1, 0, 4, FC_DW_4)
 #endif
-FC_DEPTHWISE_LINE(part, 1, 1, 0, 1, 4, FC_DW_4)
-FC_DEPTHWISE_LINE(apart, 1, 1, 0, 0, 8, FC_DW_8)
-FC_DEPTHWISE_LINE(side_by_side, 1, 1, 1, 0, 8, FC_DW_8)
-FC_DEPTHWISE_LINE(strided, 1, 1, 2, 0, 8, FC_DW_8)
+FC_DEPTHWISE_LINE(part, 1, 1, 1, 0, 1, 4, FC_DW_4)
+FC_DEPTHWISE_LINE(apart, 1, 1, 1, 0, 0, 8, FC_DW_8)
+FC_DEPTHWISE_LINE(side_by_side, 1, 1, 1, 1, 0, 8, FC_DW_8)
+FC_DEPTHWISE_LINE(strided, 1, 1, 1, 2, 0, 8, FC_DW_8)
+FC_DEPTHWISE_LINE(phases, 1, 1, 2, 0, 0, 8, FC_DW_8)
 
 static void FN(depthwise_1)(const fc_depthwise *t) {
-    const int whole = t->channels >= LANES, side_by_side = whole && t->x_step == t->x_col;
+    const int whole = t->channels >= LANES;
+    const int side_by_side = whole && t->x_step == t->x_col && t->phases == 1;
     ptrdiff_t line = 0;
     if (side_by_side && t->cols == FC_DEPTHWISE_TAPS && t->rows > 0 && t->x_line == t->x_row)
         for (; line + 2 <= t->lines; line += 2) FN(depthwise_pair)(t, line);
     for (; line < t->lines; line++) {
-        if (side_by_side) FN(depthwise_side_by_side)(t, line);
+        if (t->phases == 2) FN(depthwise_phases)(t, line);
+        else if (side_by_side) FN(depthwise_side_by_side)(t, line);
         else if (whole && t->x_step == 2 * t->x_col) FN(depthwise_strided)(t, line);
         else if (whole) FN(depthwise_apart)(t, line);
         else FN(depthwise_part)(t, line);

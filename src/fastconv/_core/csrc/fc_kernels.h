@@ -75,6 +75,10 @@ typedef struct fc_tile {
  * sum k are added in the order of (a, b), one multiply-add each, and then the sums, in one order: an output's bits do
  * not depend on the pixels that it is computed with.
  * Beyond these channels nothing is read or written; where cg > 1 they are at least a vector's lanes.
+ *
+ * phases = 2, for cg = 1: a run writes two neighbouring pixels for each p, from even and from odd taps,
+ *   y[l*y_line + p*y_step + f*channels + o] = act( bias[o] + sum over a < rows, 2*b + f < cols of
+ *                          x[l*x_line + p*x_step + a*x_row + b*x_col + o] * w[a*w_row + (2*b + f)*w_col + o] )
  */
 typedef struct fc_depthwise {
     ptrdiff_t lines, pixels, channels;
@@ -84,6 +88,7 @@ typedef struct fc_depthwise {
     const void *w;
     ptrdiff_t w_row, w_col, w_vector;
     ptrdiff_t rows, cols;                      /* taps that all these pixels meet */
+    ptrdiff_t phases;                          /* 1, or 2 for cg = 1 and channels >= lanes */
     const void *bias;                          /* or NULL */
     void *y;
     ptrdiff_t y_line, y_step;
