@@ -14,6 +14,10 @@ cdef struct axis:
 cdef struct depthwise:
     const fc_kernels *k
     Py_ssize_t n, c, cg, ih, iw, oh, ow
+    # Filters of a channel: x, or grad_input where `transposed`, has c / multiplier channels. A block of it is in
+    # `scratch` elements of memory with all c.
+    Py_ssize_t multiplier, scratch
+    bint transposed
     Py_ssize_t taps, kernel_cols
     Py_ssize_t row_phases, col_phases
     const axis *rows
@@ -44,4 +48,5 @@ cdef class DepthwisePlan:
 
 
 cdef void depthwise_pack(depthwise *p, char *packed, int team) noexcept nogil
-cdef void depthwise_run(const depthwise *p, Py_ssize_t n, const char *x, char *out, int team) noexcept nogil
+cdef void depthwise_run(const depthwise *p, Py_ssize_t n, const char *x, char *out, char *scratch,
+                        int team) noexcept nogil

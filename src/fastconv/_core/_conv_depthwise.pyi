@@ -13,6 +13,7 @@ class DepthwisePlan:
         grid: Pair,
         kernel_size: Pair,
         group_size: int,
+        multiplier: int,
         row_phases: Sequence[tuple[int, int, int, int, list[int], list[int]]],
         col_phases: Sequence[tuple[int, int, int, int, list[int], list[int]]],
         transposed: bool,
@@ -33,6 +34,7 @@ class DepthwiseGradPlan:
         image: tuple[int, int, int, int],
         grid: Pair,
         group_size: int,
+        multiplier: int,
         row_phases: Sequence[tuple[int, int, int, int, list[int], list[int]]],
         col_phases: Sequence[tuple[int, int, int, int, list[int], list[int]]],
     ) -> None: ...

@@ -6,7 +6,7 @@ meet all the kernel's columns and, left and right of them, some whose windows le
 only, so padding is never read nor multiplied.
 """
 
-from cython.parallel cimport prange
+from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free
 from libc.string cimport memset
 
@@ -53,8 +53,9 @@ cdef class DepthwisePlan:
     """The geometry of a depthwise (or small-group) convolution, or of its grad_input, for one instruction set."""
 
     def __cinit__(self, *, str isa not None, int itemsize, tuple image, tuple grid, kernel_size,
-                  Py_ssize_t group_size, row_phases, col_phases, bint transposed, pairs=None):
-        # image: (n, ih, iw, c) that is read; grid: (oh, ow) that is written, with c channels as well
+                  Py_ssize_t group_size, Py_ssize_t multiplier, row_phases, col_phases, bint transposed, pairs=None):
+        # image: (n, ih, iw, c) that is read; grid: (oh, ow) that is written, with c channels as well; but one of them,
+        # in truth, has c / multiplier
         # pairs: their number, first column and cell, for two phases of columns (see the struct); or None
         cdef depthwise *p = &self.p
         cdef Py_ssize_t kh, k, start, ch, first
@@ -72,6 +73,7 @@ cdef class DepthwisePlan:
             span = p.pair_first, p.pair_first + 2 * p.pairs
         p.row_phases, p.col_phases = len(row_phases), len(col_phases)
         p.rows, p.cols = make_axes(self._kept, p.ih, row_phases), make_axes(self._kept, p.iw, col_phases, span)
+        p.multiplier, p.transposed = multiplier, transposed
         self.work = <double> p.n * p.oh * p.ow * p.c * p.cg * max(p.taps // (p.row_phases * p.col_phases), 1)
         self._make_blocks()
         # Where the kernel of one tap, (cg, c), has what channel `ch` gives to its neighbour ch ^ k.
@@ -93,6 +95,8 @@ cdef class DepthwisePlan:
         cdef Py_ssize_t rows = BLOCK_BYTES // ((p.iw * p.ih // p.oh + p.ow) * p.c * p.k.itemsize)
         p.block_rows = clip(min(rows, p.n * p.oh // BLOCKS_WANTED), 1, p.oh)
         p.row_blocks = ceil_div(p.oh, p.block_rows)
+        if p.multiplier > 1:
+            p.scratch = (p.block_rows * p.ow if p.transposed else rows_read(&p.rows[0], p.block_rows) * p.iw) * p.c
 
     cdef Py_ssize_t packed_size(self) noexcept:
         """Elements of memory that depthwise_pack() fills."""
@@ -109,15 +113,19 @@ cdef class DepthwisePlan:
         return p
 
     def __call__(self, x, kernel, bias, out, int activation):
-        """x (n, ih, iw, c), kernel (kh, kw, cg, c) -> out (n, oh, ow, c); all C-contiguous, of the plan's type."""
+        """x (n, ih, iw, c), kernel (kh, kw, cg, c) -> out (n, oh, ow, c); all C-contiguous, of the plan's type.
+
+        With a multiplier, x (transposed: out) has fewer channels.
+        """
         cdef const char *source = <const char *> address(x, False)
         cdef char *to = <char *> address(out, True)
         cdef int team = team_size(self.work)
         cdef depthwise p = self.bound(kernel, bias, activation)
-        cdef char *packed = allocate(self.packed_size(), p.k.itemsize)
+        cdef Py_ssize_t packed_bytes = self.packed_size() * p.k.itemsize
+        cdef char *packed = allocate(packed_bytes + team * p.scratch * p.k.itemsize, 1)
         with nogil:
             depthwise_pack(&p, packed, team)
-            depthwise_run(&p, p.n, source, to, team)
+            depthwise_run(&p, p.n, source, to, packed + packed_bytes, team)
         free(packed)
 
 
@@ -135,18 +143,20 @@ cdef void depthwise_pack(depthwise *p, char *packed, int team) noexcept nogil:
     p.w = packed
 
 
-cdef void depthwise_run(const depthwise *p, Py_ssize_t n, const char *x, char *out, int team) noexcept nogil:
-    """The sweep over n images, as many as the plan was made for or fewer."""
+cdef void depthwise_run(const depthwise *p, Py_ssize_t n, const char *x, char *out, char *scratch,
+                        int team) noexcept nogil:
+    """The sweep over n images, as many as the plan was made for or fewer; scratch: p.scratch elements a thread."""
     cdef depthwise q = p[0]
     cdef Py_ssize_t index
     q.x, q.out = x, out
     if team == 1:
         # A parallel region costs 0.6 us even for a team of one.
         for index in range(n * p.row_blocks):
-            run_block(&q, index // p.row_blocks, index % p.row_blocks * p.block_rows)
+            run_block(&q, index // p.row_blocks, index % p.row_blocks * p.block_rows, scratch)
         return
     for index in prange(n * p.row_blocks, schedule="static", num_threads=team):
-        run_block(&q, index // p.row_blocks, index % p.row_blocks * p.block_rows)
+        run_block(&q, index // p.row_blocks, index % p.row_blocks * p.block_rows,
+                  scratch + threadid() * p.scratch * p.k.itemsize)
 
 
 cdef inline Py_ssize_t first_tap(const axis *a, Py_ssize_t m) noexcept nogil:
@@ -169,9 +179,44 @@ cdef void pack_vector(const depthwise *p, char *packed, Py_ssize_t vector) noexc
                    p.gather + vector * p.w_tap, p.w_tap)
 
 
-cdef void run_block(const depthwise *p, Py_ssize_t img, Py_ssize_t first_row) noexcept nogil:
-    """Some rows of output pixels of one image."""
-    cdef Py_ssize_t last_row = min(first_row + p.block_rows, p.oh), phase, m, last, inner, inner_last, lines
+cdef inline Py_ssize_t rows_read(const axis *a, Py_ssize_t positions) noexcept nogil:
+    """Cells that so many neighbouring positions reach from first to last, at most."""
+    return min((positions - 1) * a.in_step + (a.taps - 1) * a.tap_step + 1, a.size)
+
+
+cdef void expand_rows(const fc_kernels *k, char *scratch, const char **x, const axis *a, Py_ssize_t first,
+                      Py_ssize_t end, Py_ssize_t img, Py_ssize_t row, Py_ssize_t multiplier) noexcept nogil:
+    """The rows of x, `row` elements each with the multiplier, that positions first .. end meet, into scratch.
+
+    x becomes the address that the whole batch would have there.
+    """
+    cdef Py_ssize_t from_row = clip(first * a.in_step + a.offset, 0, a.size)
+    cdef Py_ssize_t end_row = clip((end - 1) * a.in_step + a.offset + (a.taps - 1) * a.tap_step + 1, from_row, a.size)
+    cdef Py_ssize_t at = (img * a.size + from_row) * row, count = (end_row - from_row) * row
+    k.expand(scratch, x[0] + at // multiplier * k.itemsize, count // multiplier, multiplier)
+    x[0] = scratch - at * k.itemsize
+
+
+cdef void run_block(const depthwise *p, Py_ssize_t img, Py_ssize_t first_row, char *scratch) noexcept nogil:
+    """Some rows of output pixels of one image, by way of scratch where channels have several filters."""
+    cdef Py_ssize_t last_row = min(first_row + p.block_rows, p.oh), itemsize = p.k.itemsize, at, count
+    cdef depthwise q
+    if p.multiplier == 1:
+        run_rows(p, img, first_row, last_row)
+        return
+    q = p[0]
+    if p.transposed:
+        at, count = (img * p.oh + first_row) * p.ow * p.c, (last_row - first_row) * p.ow * p.c
+        q.out = scratch - at * itemsize
+        run_rows(&q, img, first_row, last_row)
+        p.k.contract(p.out + at // p.multiplier * itemsize, scratch, count // p.multiplier, p.multiplier)
+    else:
+        expand_rows(p.k, scratch, &q.x, &p.rows[0], first_row, last_row, img, p.iw * p.c, p.multiplier)
+        run_rows(&q, img, first_row, last_row)
+
+
+cdef void run_rows(const depthwise *p, Py_ssize_t img, Py_ssize_t first_row, Py_ssize_t last_row) noexcept nogil:
+    cdef Py_ssize_t phase, m, last, inner, inner_last, lines
     cdef const axis *rows
     cdef fc_depthwise t
     t.channels, t.bias, t.w_vector, t.activation = p.c, p.bias, p.w_vector, p.activation
@@ -254,6 +299,7 @@ cdef struct grad:
     Py_ssize_t n, c, cg, ih, iw, gh, gw
     axis rows, cols
     Py_ssize_t block_rows, row_blocks, blocks, parts, size
+    Py_ssize_t multiplier, scratch                   # as in depthwise
     int index                                        # log2(cg)
     const char *x
     const char *grad_output
@@ -269,9 +315,9 @@ cdef class DepthwiseGradPlan:
     cdef readonly double work
     cdef readonly Py_ssize_t nbytes
 
-    def __cinit__(self, *, str isa not None, int itemsize, tuple image, tuple grid, Py_ssize_t group_size, row_phases,
-                  col_phases):
-        # image: (n, ih, iw, c); grid: (gh, gw); phases as in DepthwisePlan, one for each axis
+    def __cinit__(self, *, str isa not None, int itemsize, tuple image, tuple grid, Py_ssize_t group_size,
+                  Py_ssize_t multiplier, row_phases, col_phases):
+        # image: (n, ih, iw, c), c with the multiplier; grid: (gh, gw); phases as in DepthwisePlan, one for each axis
         cdef grad *p = &self.p
         cdef Py_ssize_t k, ch, first
         self._kept = []
@@ -286,6 +332,8 @@ cdef class DepthwiseGradPlan:
         p.block_rows = ceil_div(p.gh, ceil_div(p.gh, max(GRAD_PIXELS // max(p.gw, 1), 1)))
         p.row_blocks = ceil_div(p.gh, p.block_rows)
         p.blocks = p.n * p.row_blocks
+        p.multiplier = multiplier
+        p.scratch = rows_read(&p.rows, p.block_rows) * p.iw * p.c if multiplier > 1 else 0
         p.parts = clip(min(p.blocks, PARTS_ELEMENTS // max(p.size, 1)), 1, PARTS_MAX)
         # Where the sums of one tap, (cg, c), have what belongs to channel `k` of a group and filter `ch`.
         index = []
@@ -298,21 +346,20 @@ cdef class DepthwiseGradPlan:
         self.nbytes = kept_bytes(self._kept)
 
     def __call__(self, x, grad_output, out):
-        """x (n, ih, iw, c), grad_output (n, gh, gw, c) -> out (kh, kw, cg, c)."""
+        """x (n, ih, iw, c / multiplier), grad_output (n, gh, gw, c) -> out (kh, kw, cg, c)."""
         cdef grad p = self.p
         cdef Py_ssize_t itemsize = p.k.itemsize, index, chunk, tap = p.cg * p.c
         cdef int team = team_size(self.work)
         cdef bint direct = p.parts == 1 and p.cg == 1
         cdef char *result = <char *> address(out, True)
-        cdef char *memory = NULL
+        cdef Py_ssize_t sums = 0 if direct else p.parts * p.size
+        cdef char *memory = allocate(sums + team * p.scratch, itemsize)
         p.x, p.grad_output = <const char *> address(x, False), <const char *> address(grad_output, False)
-        p.sums = result
-        if not direct:
-            p.sums = memory = allocate(p.parts * p.size, itemsize)
+        p.sums = result if direct else memory
         chunk = max(ceil_div(p.size, team), 256)
         with nogil:
             for index in prange(p.parts, schedule="static", num_threads=team):
-                run_part(&p, index)
+                run_part(&p, index, memory + (sums + threadid() * p.scratch) * itemsize)
             if p.parts > 1:
                 # Into the first part if they are still to be rearranged.
                 for index in prange(ceil_div(p.size, chunk), schedule="static", num_threads=team):
@@ -333,18 +380,23 @@ cdef void add_parts(const grad *p, Py_ssize_t first, Py_ssize_t count, char *res
         p.k.sum_rows(sums, sums + p.size * itemsize, p.parts - 1, p.size, count, 1)
 
 
-cdef void run_part(const grad *p, Py_ssize_t part) noexcept nogil:
+cdef void run_part(const grad *p, Py_ssize_t part, char *scratch) noexcept nogil:
     """All blocks of one part of the batch."""
     cdef Py_ssize_t itemsize = p.k.itemsize, index, row
     cdef char *sums = p.sums + part * p.size * itemsize
     memset(sums, 0, p.size * itemsize)
     for index in range(part * p.blocks // p.parts, (part + 1) * p.blocks // p.parts):
         row = index % p.row_blocks * p.block_rows
-        run_grad_block(p, index // p.row_blocks, row, min(row + p.block_rows, p.gh), sums)
+        run_grad_block(p, index // p.row_blocks, row, min(row + p.block_rows, p.gh), sums, scratch)
 
 
-cdef void run_grad_block(const grad *p, Py_ssize_t img, Py_ssize_t row, Py_ssize_t end, char *sums) noexcept nogil:
+cdef void run_grad_block(const grad *whole, Py_ssize_t img, Py_ssize_t row, Py_ssize_t end, char *sums,
+                         char *scratch) noexcept nogil:
     """Rows row .. end of one image: those that meet all kernel rows together, the others alone."""
+    cdef grad block = whole[0]
+    cdef grad *p = &block
+    if p.multiplier > 1:
+        expand_rows(p.k, scratch, &p.x, &p.rows, row, end, img, p.iw * p.c, p.multiplier)
     cdef Py_ssize_t inner = clip(p.rows.inner_first, row, end), last = clip(p.rows.inner_last, inner, end)
     cdef Py_ssize_t r
     for r in range(row, inner):

@@ -94,7 +94,7 @@ cdef class Program:
         self.packed += ceil_div(plan.packed_size(), LINE) * LINE
 
     def add_depthwise(self, DepthwisePlan plan not None, kernel, bias, int activation, Py_ssize_t y_size):
-        """A convolution with channels in the lanes; the plan is for `chunk` images."""
+        """A convolution with channels in the lanes, as many filters as channels; the plan is for `chunk` images."""
         cdef depthwise bound = plan.bound(kernel, bias, activation)
         cdef step *s = self._add(DEPTHWISE, y_size, plan.work)
         s.depthwise = bound
@@ -181,7 +181,7 @@ cdef void run_step(const step *s, Py_ssize_t n, const char *x, char *y, int team
     if s.kind == CONV:
         conv_run(&s.conv, n, x, y, team)
     elif s.kind == DEPTHWISE:
-        depthwise_run(&s.depthwise, n, x, y, team)
+        depthwise_run(&s.depthwise, n, x, y, NULL, team)
     elif s.kind == RELU:
         s.k.relu(y, x, n * s.y_size)
     elif s.kind == SOFTMAX:

@@ -95,6 +95,8 @@ cdef extern from "fc_kernels.h" nogil:
         void (**dot)(const fc_tile *) noexcept nogil
         void (**depthwise)(const fc_depthwise *) noexcept nogil
         void (**depthwise_grad)(const fc_depthwise_grad *) noexcept nogil
+        void (*expand)(void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*contract)(void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*pack)(void *dst, Py_ssize_t width, const void *src, Py_ssize_t k_count, Py_ssize_t k_stride,
                      Py_ssize_t n, Py_ssize_t j_stride) noexcept nogil
         void (*pack_panels)(void *dst, Py_ssize_t height, const void *src, Py_ssize_t rows, Py_ssize_t stride,

@@ -13,15 +13,18 @@ Phase = tuple[int, int, int, int, list[int], list[int]]
 
 
 def fits_lanes(p: ConvProblem, itemsize: int, isa: str) -> bool:
-    """Whether vectors of channels can hold whole groups: as many channels in as out, 1, 2, 4 or 8 of them.
+    """Whether vectors of channels can hold whole groups: one channel in, or as many in as out, 2, 4 or 8 of them.
+
+    A channel with several filters is first repeated for each of them: conv2d of 8x28x28x64 with two 3x3 filters each
+    took 0.2 ms so, the dense tile 1.9 (AVX-512, one thread).
 
     From 16 on the dense tile is the better one: it took 2.8 ms for 8x28x28x512, 32 groups, stride 2, where the kernels
     with channels in the lanes took 7 (AVX-512, one thread).
     """
-    if p.groups == 1 or p.ic != p.oc:
+    if p.groups == 1:
         return False
     size = p.ic // p.groups
-    return size == 1 or (size in (2, 4, 8) and p.ic >= _runtime.vector_lanes(itemsize, isa) >= size)
+    return size == 1 or (p.ic == p.oc and size in (2, 4, 8) and p.ic >= _runtime.vector_lanes(itemsize, isa) >= size)
 
 
 @plan_cache
@@ -29,10 +32,11 @@ def depthwise_plan(p: ConvProblem, itemsize: int, isa: str) -> DepthwisePlan:
     return DepthwisePlan(
         isa=isa,
         itemsize=itemsize,
-        image=p.x_shape,
+        image=(p.n, p.ih, p.iw, p.oc),
         grid=(p.oh, p.ow),
         kernel_size=(p.kh, p.kw),
         group_size=p.ic // p.groups,
+        multiplier=p.oc // p.ic,
         row_phases=[_windows(p.oh, p.kh, p.strides[0], p.dilation[0], p.pads[0][0])],
         col_phases=[_windows(p.ow, p.kw, p.strides[1], p.dilation[1], p.pads[1][0])],
         transposed=False,
@@ -48,6 +52,7 @@ def depthwise_grad_input_plan(p: ConvProblem, itemsize: int, isa: str) -> Depthw
         grid=(p.ih, p.iw),
         kernel_size=(p.kh, p.kw),
         group_size=p.ic // p.groups,
+        multiplier=p.oc // p.ic,
         row_phases=_grad_phases(p.ih, p.pads[0][0], p.kh, p.strides[0], p.dilation[0]),
         col_phases=_grad_phases(p.iw, p.pads[1][0], p.kw, p.strides[1], p.dilation[1]),
         transposed=True,
@@ -60,9 +65,10 @@ def depthwise_grad_kernel_plan(p: ConvProblem, itemsize: int, isa: str) -> Depth
     return DepthwiseGradPlan(
         isa=isa,
         itemsize=itemsize,
-        image=p.x_shape,
+        image=(p.n, p.ih, p.iw, p.oc),
         grid=(p.oh, p.ow),
         group_size=p.ic // p.groups,
+        multiplier=p.oc // p.ic,
         row_phases=[_windows(p.oh, p.kh, p.strides[0], p.dilation[0], p.pads[0][0])],
         col_phases=[_windows(p.ow, p.kw, p.strides[1], p.dilation[1], p.pads[1][0])],
     )

@@ -62,7 +62,8 @@ def conv2d_step(x_shape: tuple[int, ...], kernel: Array, bias: Array | None, *, 
 
     def add(program: Program, n: int, isa: str) -> None:
         p, activation = problem(n), RELU if relu else LINEAR
-        if fits_lanes(p, kernel.itemsize, isa):
+        # A step has no memory of its own, where channels with several filters would be repeated.
+        if p.ic == p.oc and fits_lanes(p, kernel.itemsize, isa):
             plan = depthwise_plan(p, kernel.itemsize, isa)
             program.add_depthwise(plan, kernel, bias, activation, prod(y_shape))
         else:

@@ -341,6 +341,34 @@ FC_DEPTHWISE_FUNCTION(8, 1, FC_DW_1)
 FC_DEPTHWISE_GRAD_FUNCTION(8, 1, 1, FC_DG_11(8))
 #endif
 
+/* The common multipliers are literals: their loops become shuffles or broadcasts of whole vectors. */
+#define FC_MULTIPLIER_CASE(name, m) case m: FN(name##_by)(dst, src, count, m); break;
+#define FC_MULTIPLIER_FUNCTION(name)                                                                \
+    static void FN(name)(void *dst, const void *src, ptrdiff_t count, ptrdiff_t m) {                \
+        switch (m) {                                                                                \
+            FC_MULTIPLIER_CASE(name, 2) FC_MULTIPLIER_CASE(name, 4)                                 \
+            FC_MULTIPLIER_CASE(name, 8) FC_MULTIPLIER_CASE(name, 16)                                \
+            default: FN(name##_by)(dst, src, count, m);                                             \
+        }                                                                                           \
+    }
+
+static FC_INLINE void FN(expand_by)(FC_REAL *restrict dst, const FC_REAL *restrict src, ptrdiff_t count,
+                                    const ptrdiff_t m) {
+    for (ptrdiff_t i = 0; i < count; i++)
+        for (ptrdiff_t j = 0; j < m; j++) dst[i * m + j] = src[i];
+}
+FC_MULTIPLIER_FUNCTION(expand)
+
+static FC_INLINE void FN(contract_by)(FC_REAL *restrict dst, const FC_REAL *restrict src, ptrdiff_t count,
+                                      const ptrdiff_t m) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        FC_REAL sum = src[i * m];
+        for (ptrdiff_t j = 1; j < m; j++) sum += src[i * m + j];
+        dst[i] = sum;
+    }
+}
+FC_MULTIPLIER_FUNCTION(contract)
+
 #define FC_DW_LIST(cg) FN(depthwise_##cg)
 #define FC_DG_LIST(cg) FN(depthwise_grad_##cg)
 #if FC_LANES >= 8

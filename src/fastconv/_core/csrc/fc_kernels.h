@@ -205,6 +205,10 @@ typedef struct fc_kernels {
     /* For groups of 1, 2, 4, 8 channels; NULL where a group is wider than a vector. */
     void (*depthwise[FC_DEPTHWISE_SIZES])(const fc_depthwise *);
     void (*depthwise_grad[FC_DEPTHWISE_SIZES])(const fc_depthwise_grad *);
+    /* dst[i*m + j] = src[i] for i < count, j < m: every channel once for each of its filters. */
+    void (*expand)(void *dst, const void *src, ptrdiff_t count, ptrdiff_t m);
+    /* dst[i] = sum over j < m of src[i*m + j], in the order of j: what expand's adjoint is. */
+    void (*contract)(void *dst, const void *src, ptrdiff_t count, ptrdiff_t m);
 
     /* dst[k*width + j] = src[k*k_stride + j*j_stride] for k < k_count, j < n; 0 for n <= j < width, where width is
      * n rounded up to whole vectors. */

@@ -12,7 +12,7 @@
 
 static const fc_kernels FN(kernels) = {
     FC_STRING(FC_ISA), sizeof(FC_REAL), FC_VECTOR_BYTES / sizeof(FC_REAL), FC_TILES,
-    FC_DEPTHWISE_OF(FC_DW_LIST), FC_DEPTHWISE_OF(FC_DG_LIST),
+    FC_DEPTHWISE_OF(FC_DW_LIST), FC_DEPTHWISE_OF(FC_DG_LIST), FN(expand), FN(contract),
     FN(pack), FN(pack_panels), FN(finite), FN(sum_rows),
     FN(max_pool_row), FN(avg_pool_row), FN(avg_pool_grad_row), FN(max_pool_spread_row),
     FN(max_pool_grad), FN(relu), FN(relu_grad), FN(softmax), FN(dropout),
