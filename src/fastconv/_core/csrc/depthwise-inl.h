@@ -78,8 +78,8 @@ static FC_INLINE void FN(depthwise_slide)(vec (*acc)[FC_DEPTHWISE_MR_MAX], const
 }
 
 /* n channels, a vector or less, from the given pointers on, for mr pixels of `lines` lines; cg, mr, lines, phases and
- * step are literals. step: columns of taps from pixel to pixel, 0 where that is no whole number or too large to gain by
- * it. Two lines are one row of taps apart, and have FC_DEPTHWISE_TAPS columns: most rows of x are read once for both. */
+ * step are literals. step: columns of taps from pixel to pixel, 0 where that is no whole number or too large to gain
+ * by it. Two lines are a row of taps apart, and have FC_DEPTHWISE_TAPS columns: most rows of x serve both at once. */
 static FC_INLINE void FN(depthwise_tile)(const fc_depthwise *t, const FC_REAL *x, const FC_REAL *w, const FC_REAL *bias,
                                          FC_REAL *y, const int cg, const int mr, const int lines, const int phases,
                                          const int step, const ptrdiff_t n) {
