@@ -46,7 +46,7 @@ def sections(isa: str | None, threads: int, quick: bool) -> list[Section]:
     lists = ["--layers", "lenet_s5:C2" if quick else "all"]
     repeat = ["--repeat", "1"] if quick else ["--repeat", "5"]
     networks = ["--networks", "lenet_s5"] if quick else []
-    length = ["--seconds", "0.01", "--repeat", "1"] if quick else ["--seconds", "0.7"]
+    length = ["--seconds", "0.01", "--repeat", "1"] if quick else ["--seconds", "0.25", "--repeat", "9"]
     counts = [str(count) for count in sorted({1, threads})]
     return [
         Section(
