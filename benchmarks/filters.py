@@ -20,7 +20,7 @@ from typing import Any
 import machine
 import numpy as np
 import table
-from options import add_run_options, add_style_options, isa_notes, positive, prepare_run
+from options import add_run_options, add_style_options, isa_notes, measured, positive, prepare_run
 from table import Column
 from timing import CLOCKS, Clock, Contender, time_in_turn
 
@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
             if window <= side:
                 print(f"{side} x {side}, {window} x {window} …", file=sys.stderr, flush=True)
                 records.append(measure(side, window, threads, options.repeat, CLOCKS[options.clock]))
-    above["measured"] = f"{threads} thread{'s' * (threads > 1)}, medians of {options.repeat}, {options.clock} clock"
+    above["measured"] = measured(options, threads)
     for name, shown in (("scipy", "SciPy"), ("opencv", "OpenCV")):
         ratios = [record[f"{name}_ratio"] for record in records if f"{name}_ratio" in record]
         if ratios:

@@ -60,6 +60,11 @@ def prepare_run(options: argparse.Namespace, threads: Sequence[int | None]) -> l
     return counts
 
 
+def measured(options: argparse.Namespace, threads: int) -> str:
+    """How the times of a table were taken."""
+    return f"{threads} thread{'s' * (threads > 1)}, medians of {options.repeat}, {options.clock} clock"
+
+
 def isa_notes(isa: str | None, peers: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """The lines above a table about the machine and those who compete, and who of them is not kept to ``isa``."""
     lines, unequal = machine.describe(), []

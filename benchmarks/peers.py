@@ -26,7 +26,7 @@ import peer_onnxruntime
 import peer_torch
 import table
 from layer_lists import ConvLayer
-from options import add_run_options, add_style_options, isa_notes, positive, prepare_run
+from options import add_run_options, add_style_options, isa_notes, measured, positive, prepare_run
 from table import Column
 from timing import CLOCKS, Clock, Contender, Timing, time_in_turn
 from workloads import Workload
@@ -239,7 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
     for record in records:
         record["part_of_peak"] = record["gflops"] / peak if record["threads"] == threads else None
 
-    above["measured"] = f"{threads} thread{'s' * (threads > 1)}, medians of {options.repeat}, {options.clock} clock"
+    above["measured"] = measured(options, threads)
     above["peak"] = f"{table.significant(peak)} GFLOP/s of float32 multiply-adds, measured before and after"
     if left_out := [text for name, text in absent.items() if name in options.peers and text]:
         above["absent"] = f"{', '.join(left_out)}: not installed"

@@ -19,7 +19,7 @@ import machine
 import numpy as np
 import table
 from layer_lists import ConvLayer
-from options import add_run_options, add_style_options, isa_notes, positive, prepare_run
+from options import add_run_options, add_style_options, isa_notes, measured, positive, prepare_run
 from table import Column
 from timing import CLOCKS, Clock, time_in_turn
 from workloads import Workload
@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{layer.label} {operation} …", file=sys.stderr, flush=True)
             work = Workload.random(layer, operation)
             records.append(measure(work, threads, options.repeat, CLOCKS[options.clock]))
-    above["measured"] = f"{threads} thread{'s' * (threads > 1)}, medians of {options.repeat}, {options.clock} clock"
+    above["measured"] = measured(options, threads)
     gains = [record["gain"] for record in records]
     above["gain"] = (
         f"{table.times(statistics.geometric_mean(gains))} (geometric mean), {table.times(min(gains))} at least"

@@ -245,3 +245,11 @@ def test_one_filter_gives_the_same_bits_on_any_number_of_threads(isa):
         for a, b in zip(found, answers[0], strict=True):
             np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(answers[0][3], answers[0][2][:3])
+
+
+def test_a_layer_forgets_shapes_when_its_settings_change():
+    layer = layers.MaxPooling2D(2)
+    x = np.zeros((1, 8, 8, 1), np.float32)
+    assert layer(x).shape == (1, 4, 4, 1)
+    layer.padding = "same"  # the shape is asked for anew, and nothing stale is handed out
+    assert layer._last_shapes == (None, None)

@@ -67,3 +67,9 @@ def transposed_size(
         return (size - 1) * stride + span % 2 + extra, (span - 1 - front, max(span - 1 - (zeros - front), 0))
     assert not isinstance(padding, str)
     return (size - 1) * stride + span - sum(padding) + (extra or 0), padding
+
+
+def phase_taps(position: int, taps: int, stride: int, dilation: int) -> list[tuple[int, int]]:
+    """(offset in grad_output, tap) of the taps that reach input cells ``position - pad + m*stride``, ascending."""
+    reach = [(position - tap * dilation, tap) for tap in range(taps)]
+    return sorted((distance // stride, tap) for distance, tap in reach if distance % stride == 0)

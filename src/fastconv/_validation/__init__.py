@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .ops import *  # noqa: F403
+from .results import *  # noqa: F403
 
 if TYPE_CHECKING:
     from .layers import *  # noqa: F403

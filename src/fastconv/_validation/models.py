@@ -230,10 +230,12 @@ def file_exists(where: str, path: str) -> FileExistsError:
 
 
 def no_samples(where: str) -> ValueError:
+    """The error for an empty batch where there is nothing to measure."""
     return ValueError(f"{where}: x has no samples; pass one at least.")
 
 
 def no_onnx_form(where: str, name: str, what: str) -> ValueError:
+    """The error for a layer or an activation that export does not know."""
     return ValueError(
         f"{where}: layer {name!r} ({what}) has no ONNX form. Export knows this package's own layers and activations; "
         "put the layer's work before or behind the model."

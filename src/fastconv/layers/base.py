@@ -105,6 +105,7 @@ class Layer:
             cls.build = _guarded_build(cls.__dict__["build"])  # type: ignore[method-assign]
 
     _edits = 0  # changes of public attributes
+    _last_shapes: tuple[Any, Any] = (None, None)  # of input and output: batches are mostly of one size
 
     def __init__(
         self,
@@ -135,7 +136,6 @@ class Layer:
         self._axis_sizes: dict[int, int] = {}  # axes whose length the weights have fixed
         self._kept: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
         self._buffers: dict[str, Array] = {}
-        self._last_shapes: tuple[Any, Any] = (None, None)  # of input and output: batches are mostly of one size
         # The switches of a training loop. Two name the thread for which they are on, 0 for none: others may predict.
         self._reuse_buffers = 0  # write outputs and gradients into the same memory at each step
         self._emit_logits = 0  # leave out a final softmax or sigmoid, forward and back
@@ -233,7 +233,8 @@ class Layer:
         """Count the changes of settings, so that whatever was made from them is made anew."""
         object.__setattr__(self, name, value)
         if name[0] != "_" and name not in ("grads", "built"):
-            self.__dict__["_edits"] = self._edits + 1
+            self._edits += 1
+            self._last_shapes = None, None
 
     # Weights
 

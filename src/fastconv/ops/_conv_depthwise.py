@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .. import _shapes
 from .._core import _runtime
 from .._core._conv_depthwise import DepthwiseGradPlan, DepthwisePlan
 from ._dispatch import ConvProblem
@@ -83,7 +84,7 @@ def _grad_phases(size: int, pad: int, taps: int, stride: int, dilation: int) -> 
     """An axis of the input, in its phases; one that no tap reaches has none."""
     found = []
     for phase in range(min(stride, size)):
-        reach = phase_taps(phase + pad, taps, stride, dilation)
+        reach = _shapes.phase_taps(phase + pad, taps, stride, dilation)
         offsets, weights = [offset for offset, _ in reach], [tap for _, tap in reach]
         found.append((phase, stride, -(-(size - phase) // stride), 1, offsets, weights))
     return found
@@ -100,9 +101,3 @@ def _pairs(size: int, grid: int, pad: int, taps: int, stride: int, dilation: int
     first = max(-(-pad // 2), (taps - 1) // 2)
     count = min(grid, (size + pad) // 2) - first
     return (count, 2 * first - pad, first) if count > 0 else None
-
-
-def phase_taps(position: int, taps: int, stride: int, dilation: int) -> list[tuple[int, int]]:
-    """(offset in grad_output, tap) of the taps that reach input cells ``position - pad + m*stride``, ascending."""
-    reach = [(position - tap * dilation, tap) for tap in range(taps)]
-    return sorted((distance // stride, tap) for distance, tap in reach if distance % stride == 0)

@@ -8,20 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from .. import _shapes
 from .._core import _runtime
 from .._core._conv_direct import ConvPlan
 from .._core._conv_grad_kernel import GradKernelPlan
-from .._core._conv_winograd import WinogradPlan
 from .._typing import Array, ArrayLike, DataFormat, Padding, Size2D
 from .._validation import algorithm_error, as_arrays, as_index, as_pair, as_shape4, check_ndim, check_shape
-from . import _dispatch, im2col
+from . import _conv_winograd, _dispatch, im2col
 from ._arrays import Result, as_nhwc, check_format, contiguous
 from ._conv_depthwise import (
     depthwise_grad_input_plan,
     depthwise_grad_kernel_plan,
     depthwise_plan,
     fits_lanes,
-    phase_taps,
 )
 from ._dispatch import ConvProblem, conv_problem, to_format, to_nhwc
 from ._plans import plan_cache
@@ -361,7 +360,7 @@ def _grad_input_plans(p: ConvProblem, itemsize: int, isa: str) -> list[ConvPlan]
 
 def _phases(size: int, pad: int, taps: int, stride: int, dilation: int) -> list[tuple[int, list[tuple[int, int]]]]:
     """(phase, its taps) of an axis, for the phases that have taps."""
-    found = [(phase, phase_taps(phase + pad, taps, stride, dilation)) for phase in range(min(stride, size))]
+    found = [(phase, _shapes.phase_taps(phase + pad, taps, stride, dilation)) for phase in range(min(stride, size))]
     return [(phase, reached) for phase, reached in found if reached]
 
 
@@ -448,56 +447,6 @@ def _grad_kernel_direct(p: ConvProblem, x: Array, grad_output: Array, gk: Array)
             gk += wide[:, first : first + p.kw, :, pixel]
 
 
-# --- winograd ---------------------------------------------------------------------------------------------------------
-
-
-@plan_cache
-def _winograd_plan(p: ConvProblem, backward: bool, m: int, itemsize: int, isa: str) -> WinogradPlan:
-    """Forward, or grad_input: the same over grad_output, with rotated and transposed kernels."""
-    inputs, outputs = p.ic // p.groups, p.oc // p.groups
-    (top, _), (left, _) = p.pads
-    taps = [tap * inputs * p.oc for tap in range(9)]
-    if backward:
-        return WinogradPlan(
-            isa=isa,
-            itemsize=itemsize,
-            m=m,
-            image=p.y_shape,
-            grid=(p.ih, p.iw),
-            origin=(2 - top, 2 - left),
-            tap_weights=taps[::-1],
-            groups=p.groups,
-            group_inputs=outputs,
-            group_outputs=inputs,
-            weight_strides=(1, p.oc, outputs),
-        )
-    return WinogradPlan(
-        isa=isa,
-        itemsize=itemsize,
-        m=m,
-        image=p.x_shape,
-        grid=(p.oh, p.ow),
-        origin=(top, left),
-        tap_weights=taps,
-        groups=p.groups,
-        group_inputs=inputs,
-        group_outputs=outputs,
-        weight_strides=(p.oc, 1, outputs),
-    )
-
-
-def _forward_winograd(
-    p: ConvProblem, x: Array, kernel: Array, bias: Array | None, y: Array, activation: int | None
-) -> None:
-    m = _dispatch.winograd_m(p.oh, p.ow)
-    _winograd_plan(p, False, m, x.itemsize, _runtime.get_isa())(x, kernel, bias, y, activation or 0)
-
-
-def _grad_input_winograd(p: ConvProblem, grad_output: Array, kernel: Array, gx: Array) -> None:
-    m = _dispatch.winograd_m(p.ih, p.iw)
-    _winograd_plan(p, True, m, kernel.itemsize, _runtime.get_isa())(grad_output, kernel, None, gx, LINEAR)
-
-
-_RUN_FORWARD = {"direct": _forward_direct, "im2col": im2col.forward, "winograd": _forward_winograd}
-_RUN_GRAD_INPUT = {"direct": _grad_input_direct, "im2col": im2col.grad_input, "winograd": _grad_input_winograd}
+_RUN_FORWARD = {"direct": _forward_direct, "im2col": im2col.forward, "winograd": _conv_winograd.forward}
+_RUN_GRAD_INPUT = {"direct": _grad_input_direct, "im2col": im2col.grad_input, "winograd": _conv_winograd.grad_input}
 _RUN_GRAD_KERNEL = {"direct": _grad_kernel_direct, "im2col": im2col.grad_kernel}
