@@ -315,6 +315,45 @@ def test_an_affinity_smaller_than_the_machine():
     assert one.split()[1:] == every.split()[1:]
 
 
+PLACEMENT = """
+    import os
+    cpus = set(sorted(os.sched_getaffinity(0))[:2])
+    os.sched_setaffinity(0, cpus)
+    import numpy as np, fastconv as fc
+    before = set(os.listdir("/proc/self/task"))
+    x, k = np.ones((8, 64, 64, 16), "f4"), np.ones((3, 3, 16, 32), "f4")
+    fc.conv2d(x, k)
+    worker, = [int(task) for task in set(os.listdir("/proc/self/task")) - before]
+"""
+
+
+@pytest.mark.skipif(fc.get_num_threads() < 2 or not os.path.isdir("/proc/self/task"), reason="needs two CPUs, and Linux")
+def test_a_team_leaves_its_masters_cpu():
+    text = printed(
+        textwrap.dedent(PLACEMENT) + "print(os.sched_getaffinity(0) == cpus, len(os.sched_getaffinity(worker)))",
+        FASTCONV_NUM_THREADS="2",
+    )
+    assert text.split() == ["True", "1"]
+
+
+@pytest.mark.skipif(fc.get_num_threads() < 2 or not os.path.isdir("/proc/self/task"), reason="needs two CPUs, and Linux")
+def test_a_team_runs_where_it_is_bound_to_from_outside():
+    text = printed(
+        textwrap.dedent(PLACEMENT)
+        + textwrap.dedent("""
+        import time
+        bound = cpus - os.sched_getaffinity(worker)
+        os.sched_setaffinity(worker, bound)
+        os.sched_setaffinity(0, bound)  # the master goes where its worker is bound to
+        time.sleep(2e-3)
+        fc.conv2d(x, k)
+        print(len(bound), os.sched_getaffinity(worker) == bound)
+        """),
+        FASTCONV_NUM_THREADS="2",
+    )
+    assert text.split() == ["1", "True"]
+
+
 @pytest.mark.parametrize(
     ("groups", "files", "expected"),
     [

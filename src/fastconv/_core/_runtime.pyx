@@ -21,6 +21,7 @@ cdef extern from *:
     static int fc_team_limit(void) { return 1; }
     static void fc_set_team_limit(int count) { (void)count; }
     #endif
+    #include "csrc/placement.h"
     #ifndef FC_SERIAL_WORK
     #define FC_SERIAL_WORK 1e6
     #endif
@@ -28,6 +29,7 @@ cdef extern from *:
     int FC_OPENMP, fc_unlimited
     int fc_team_limit() noexcept nogil
     void fc_set_team_limit(int) noexcept nogil
+    void fc_place_team(int) noexcept nogil
     double FC_SERIAL_WORK
 
 # Best first; the import takes the first that the CPU can run.
@@ -133,7 +135,9 @@ cdef int allowed_threads() noexcept:
 
 cdef int team_size(double work) noexcept:
     """Threads for `work` multiply-adds."""
-    return allowed_threads() if work >= SERIAL_WORK else 1
+    cdef int team = allowed_threads() if work >= SERIAL_WORK else 1
+    fc_place_team(team)
+    return team
 
 
 cdef void *address(object source, bint writable) except? NULL:
