@@ -22,6 +22,9 @@ from fastconv import _config, layers, models
 
 FORKS = 30
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+two_cpus = pytest.mark.skipif(
+    fc.get_num_threads() < 2 or not os.path.isdir("/proc/self/task"), reason="needs Linux, with two CPUs and OpenMP"
+)
 forking = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
@@ -327,7 +330,7 @@ PLACEMENT = """
 """
 
 
-@pytest.mark.skipif(fc.get_num_threads() < 2 or not os.path.isdir("/proc/self/task"), reason="needs two CPUs, and Linux")
+@two_cpus
 def test_a_team_leaves_its_masters_cpu():
     text = printed(
         textwrap.dedent(PLACEMENT) + "print(os.sched_getaffinity(0) == cpus, len(os.sched_getaffinity(worker)))",
@@ -336,7 +339,7 @@ def test_a_team_leaves_its_masters_cpu():
     assert text.split() == ["True", "1"]
 
 
-@pytest.mark.skipif(fc.get_num_threads() < 2 or not os.path.isdir("/proc/self/task"), reason="needs two CPUs, and Linux")
+@two_cpus
 def test_a_team_runs_where_it_is_bound_to_from_outside():
     text = printed(
         textwrap.dedent(PLACEMENT)
