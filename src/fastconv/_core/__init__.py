@@ -3,13 +3,13 @@
 import os
 
 # GNU's OpenMP reads its settings once, when it is loaded with the first module below. By default its threads spin for
-# milliseconds after every call: with another busy process on the machine, training LeNet was 3 to 10 times slower
-# than with a short spin, and without one no slower (two cores). This one, of 0.1 ms, bridges the time between the
-# calls of a step: with a third of it, calls in a row took 5 % longer. What the user has set stays.
+# up to 10 ms after every call, in the way of others. 0.3 ms are enough: longer than a sleeping thread takes to wake
+# (0.1 ms in a virtual machine). With less the threads of a team wait for each other to wake, fall asleep meanwhile and
+# must be woken in turn: calls of 0.1 to 1 ms then took up to twice the time. What the user has set stays.
 _SPIN = "GOMP_SPINCOUNT"
 _ours = _SPIN not in os.environ and "OMP_WAIT_POLICY" not in os.environ
 if _ours:
-    os.environ[_SPIN] = "3000"
+    os.environ[_SPIN] = "10000"
 try:
     from . import _runtime  # noqa: F401
 finally:

@@ -19,6 +19,14 @@ from libc.string cimport memcpy, memset
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
 from .kernels cimport fc_tile
 
+cdef extern from *:
+    """
+    static void fc_fetch(const char *first, const char *last) {
+        for (; first < last; first += 64) __builtin_prefetch(first, 0, 2);
+    }
+    """
+    void fc_fetch(const char *first, const char *last) noexcept nogil
+
 cdef enum:
     BLOCK_BYTES = 256 * 1024         # of input and output, in L2; less leaves the regions at borders too few pixels
     BLOCK_PIXELS_MIN = 224           # enough tiles to fetch a weight panel for: 48 cost a quarter on 7x7, 512 -> 512
@@ -29,6 +37,8 @@ cdef enum:
     PACK_BYTES = 32 * 1024           # of weights at a time: they stay in L1 while all panels take their columns
     DOTS_SUM = 6                     # vector operations to add a dot product's lanes, and to store it
     BLOCKS_WANTED = 8                # where there is work for them: no thread waits long for the last block
+    AHEAD_MIN = 8 << 20              # bytes of image and output, from where on 1x1 convolutions wait for memory
+    AHEAD_BYTES = 4096               # of the image, fetched so far ahead: few inputs go through faster by 1.1 to 1.9
 
 
 cdef class ConvPlan:
@@ -73,6 +83,9 @@ cdef class ConvPlan:
         self._choose_dots(list(tap_cols))
         if p.in_place:
             p.fold = p.fold_span = p.fold_width = 0
+        # One pixel after the other, each read once from memory.
+        p.ahead = (p.taps == 1 and p.groups == 1 and row_step == 1 and col_step == 1 and not p.in_place
+                   and p.n * (ih * iw * p.cg + p.gh * p.gw * p.ng) * itemsize >= AHEAD_MIN)
         segments = self._make_segments([offset * iw * c for offset in tap_rows], tap_cols, set(col_ranges), c)
         self._make_regions(row_ranges, col_ranges, segments, all_cols)
         self.nbytes = kept_bytes(self._kept)
@@ -439,15 +452,20 @@ cdef void run_block(const conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_
                 t.seg_a, t.seg_k, t.seg_len = p.seg_a + p.regions[i].seg, p.seg_k + p.regions[i].seg, \
                     p.seg_len + p.regions[i].seg
                 t.n_segs = p.regions[i].n_segs
-                run_tiles(p, &p.regions[i], images, end if i == first_region else -1, &t, width // unit)
+                run_tiles(p, &p.regions[i], images, end if i == first_region else -1, &t, width // unit,
+                          p.ahead and panel == split * p.n_panels // splits)
 
 
 cdef void run_tiles(const conv *p, const region *r, Py_ssize_t images, Py_ssize_t end, fc_tile *t,
-                    Py_ssize_t nv) noexcept nogil:
+                    Py_ssize_t nv, bint ahead=False) noexcept nogil:
     """All tiles of a region; whole vectors may be stored up to `end`."""
     cdef Py_ssize_t mr = p.k.mr[nv - 1], first = r.first, last = r.first + r.per_image * images
+    cdef const char *fetched
     while first < last:
         t.mr = min(mr, last - first)
+        if ahead:
+            fetched = <const char *> t.a + p.a_off[first] * p.k.itemsize + AHEAD_BYTES
+            fc_fetch(fetched, fetched + t.mr * p.cg * p.k.itemsize)
         t.a_off, t.c_off = p.a_off + first, p.c_off + first
         t.whole_rows = t.mr
         while t.whole_rows > 0 and t.c_off[t.whole_rows - 1] + nv * p.k.lanes > end:
