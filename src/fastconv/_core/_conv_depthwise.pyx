@@ -237,7 +237,7 @@ cdef void run_rows(const depthwise *p, Py_ssize_t img, Py_ssize_t first_row, Py_
 cdef void run_lines(const depthwise *p, fc_depthwise *t, const axis *rows, Py_ssize_t img, Py_ssize_t m,
                     Py_ssize_t lines) noexcept nogil:
     """Rows of output pixels that meet the same taps, from position m of a phase on."""
-    cdef Py_ssize_t itemsize = p.k.itemsize, phase, col, line, tap = first_tap(rows, m)
+    cdef Py_ssize_t itemsize = p.k.itemsize, phase, col, line, fresh, tap = first_tap(rows, m)
     cdef Py_ssize_t in_row = p.iw * p.c, out_row = p.ow * p.c, w_row = p.kernel_cols * p.w_tap
     cdef const axis *cols
     t.rows = max(last_tap(rows, m) - tap, 0)
@@ -257,15 +257,17 @@ cdef void run_lines(const depthwise *p, fc_depthwise *t, const axis *rows, Py_ss
     line = 0
     while line < lines:
         t.lines = min(lines - line, FC_DEPTHWISE_LINES)
+        # All phases read the same rows: one of them fetches the next.
+        fresh = t.lines * rows.in_step if rows.first == 0 and rows.tap_step == 1 else 0
         if p.pairs > 0:
+            t.fresh = fresh
             run_pairs(p, t, x + line * t.x_line * itemsize, w, out + line * t.y_line * itemsize)
             line += t.lines
             continue
         for phase in range(p.col_phases):
             cols = &p.cols[phase]
             t.pixels = cols.inner_last - cols.inner_first
-            # All phases read the same rows: one of them fetches the next.
-            t.fresh = t.lines * rows.in_step if phase == 0 and rows.first == 0 and rows.tap_step == 1 else 0
+            t.fresh = fresh if phase == 0 else 0
             if t.pixels > 0:
                 t.x_step, t.y_step = cols.in_step * p.c, cols.step * p.c
                 run_pixels(p, t, cols, cols.inner_first, x + line * t.x_line * itemsize, w,
@@ -288,7 +290,7 @@ cdef void run_pixels(const depthwise *p, fc_depthwise *t, const axis *cols, Py_s
 cdef void run_pairs(const depthwise *p, fc_depthwise *t, const char *x, const char *w, char *out) noexcept nogil:
     """The pairs of columns of some rows, which are written whole: both columns read the same pixels."""
     cdef Py_ssize_t itemsize = p.k.itemsize
-    t.pixels, t.phases, t.cols, t.fresh = p.pairs, 2, p.kernel_cols, 0
+    t.pixels, t.phases, t.cols = p.pairs, 2, p.kernel_cols
     t.x_step, t.x_col, t.y_step, t.w_col = p.c, -p.c, 2 * p.c, p.w_tap
     t.x, t.w, t.y = x + p.pair_cell * p.c * itemsize, w, out + p.pair_first * p.c * itemsize
     p.k.depthwise[p.size](t)
