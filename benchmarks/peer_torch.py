@@ -13,8 +13,8 @@ from layer_lists import ConvLayer
 from timing import Contender
 from workloads import Workload
 
-# GNU OpenMP's threads, PyTorch's and fastconv's, spin for about 1 ms after a parallel region.
-SETTLE_SECONDS = 3e-3
+# The threads of PyTorch's GNU OpenMP spin for 5 to 10 ms after a parallel region, fastconv's for 0.3 ms.
+SETTLE_SECONDS = 10e-3
 FORMATS = {"NCHW": "contiguous_format", "NHWC": "channels_last"}
 # What keeps oneDNN, ATen's own kernels and MKL to an instruction set, by fastconv's name of it.
 LIMITS = {
