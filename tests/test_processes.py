@@ -253,6 +253,38 @@ def test_a_second_training_of_one_model_is_refused_and_predictions_go_on(rng):
     model.fit(x, y, verbose=0)  # free again
 
 
+def test_a_second_training_of_a_shared_layer_is_refused(rng):
+    model, x, y = small_model(rng)
+    other = models.Sequential(model.layers)
+    other.compile("adam", "sparse_categorical_crossentropy")
+    before: list[np.ndarray] = []
+    messages: list[str] = []
+
+    def disturb() -> None:
+        for call in (lambda: other.fit(x, y, verbose=0), lambda: other.train_on_batch(x[:8], y[:8])):
+            try:
+                call()
+            except RuntimeError as error:
+                messages.append(str(error))
+
+    class Disturbed(fc.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                before.extend(model.get_weights())
+                thread = threading.Thread(target=disturb)
+                thread.start()
+                thread.join()
+                for a, b in zip(before, model.get_weights(), strict=True):
+                    assert_same_bits(a, b)
+                other.train_on_batch(x[:8], y[:8])  # in the thread that trains, they take turns
+
+    model.fit(x, y, verbose=0, callbacks=[Disturbed()])
+    first = model.layers[0].name
+    assert len(messages) == 2
+    assert all(f"another thread is training layer '{first}'" in message for message in messages)
+    other.fit(x, y, verbose=0)  # free again
+
+
 def test_a_model_in_use_can_be_copied(rng):
     import copy
 

@@ -216,6 +216,14 @@ def model_in_training(where: str) -> RuntimeError:
     )
 
 
+def layer_in_training(where: str, name: str) -> RuntimeError:
+    """The error for a second thread that wants to train a layer, in whatever model."""
+    return RuntimeError(
+        f"{where}: another thread is training layer '{name}', as a part of another model. Wait for it, or give each "
+        "model layers of its own: copy.deepcopy(model)."
+    )
+
+
 def no_model_shape(name: str, attribute: str) -> AttributeError:
     """The error for the shape of a model that nobody has told it yet."""
     return AttributeError(

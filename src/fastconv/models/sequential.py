@@ -262,7 +262,7 @@ class Sequential(LayerStack):
             (x, y, sample_weight), held_out = training.split(self, where, x, y, sample_weight, part)
             validation = training.prepare(self, f"{where}: validation_split", *held_out)
         data = training.prepare(self, where, x, y, sample_weight, class_weight)
-        with self._occupancy.taken(where, trains=True):
+        with self._occupancy.taken(where, trains=True, layers=self.layers):
             return training.fit(
                 self, data, validation, batch_size=size, epochs=last, verbose=mode, callbacks=several,
                 shuffle=bool(shuffle), initial_epoch=first,
@@ -358,7 +358,8 @@ class Sequential(LayerStack):
         self._require_compiled(where)
         data = training.prepare(self, where, x, y, sample_weight, class_weight)
         guard = InterruptGuard()
-        with self._occupancy.taken(where, trains=True), guard.installed(), training.Pass(self, guard) as run:
+        taken = self._occupancy.taken(where, trains=True, layers=self.layers)
+        with taken, guard.installed(), training.Pass(self, guard) as run:
             value, output = training.train_step(self, run, guard, *data)
             figures = training.Figures(self, data)
             figures.add(value, data.y, output, run.on_logits, data.weight)
