@@ -459,22 +459,24 @@ cdef void run_block(const conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_
 cdef void run_tiles(const conv *p, const region *r, Py_ssize_t images, Py_ssize_t end, fc_tile *t,
                     Py_ssize_t nv, bint ahead=False) noexcept nogil:
     """All tiles of a region; whole vectors may be stored up to `end`."""
-    cdef Py_ssize_t mr = p.k.mr[nv - 1], first = r.first, last = r.first + r.per_image * images
+    cdef Py_ssize_t first = r.first, last = r.first + r.per_image * images, most = last - first, whole = last
     cdef const char *fetched
+    if p.dots or ahead:
+        most = p.k.mr[nv - 1]
+    while whole > first and p.c_off[whole - 1] + nv * p.k.lanes > end:
+        whole -= 1
     while first < last:
-        t.mr = min(mr, last - first)
+        t.mr = min(most, last - first)
+        t.a_off, t.c_off = p.a_off + first, p.c_off + first
+        t.whole_rows = whole - first
         if ahead:
             fetched = <const char *> t.a + p.a_off[first] * p.k.itemsize + AHEAD_BYTES
             fc_fetch(fetched, fetched + t.mr * p.cg * p.k.itemsize)
-        t.a_off, t.c_off = p.a_off + first, p.c_off + first
-        t.whole_rows = t.mr
-        while t.whole_rows > 0 and t.c_off[t.whole_rows - 1] + nv * p.k.lanes > end:
-            t.whole_rows -= 1
         if p.dots:
             p.k.dot[nv - 1](t)
         else:
             p.k.tile[nv - 1](t)
-        first += mr
+        first += most
 
 
 cdef void run_in_place(const conv *p, const region *r, Py_ssize_t images, fc_tile *t, Py_ssize_t first,

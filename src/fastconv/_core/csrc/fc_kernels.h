@@ -47,7 +47,7 @@ enum fc_activation { FC_LINEAR = 0, FC_RELU = 1 };
  * bias: nv*lanes readable values, or NULL.
  */
 typedef struct fc_tile {
-    ptrdiff_t mr;                              /* rows, 1..kernels->mr[nv - 1] */
+    ptrdiff_t mr;                              /* rows; of `dot` kernels->mr[nv - 1] at most */
     ptrdiff_t n;                               /* columns to store */
     ptrdiff_t whole_rows;
     const void *a;

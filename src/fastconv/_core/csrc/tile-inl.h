@@ -51,6 +51,16 @@ static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv
             for (int v = 0; v < nv; v++) acc[i][v] = FN(relu_vec)(acc[i][v]);
         }
     }
+    if (t->whole_rows >= mr || t->n >= nv * (ptrdiff_t)LANES) {
+        /* The usual case, quickly: short sums wait for their stores. */
+        FC_UNROLL
+        for (int i = 0; i < mr; i++) {
+            FC_REAL *to = c + t->c_off[i];
+            FC_UNROLL
+            for (int v = 0; v < nv; v++) FN(store)(to + v * LANES, acc[i][v]);
+        }
+        return;
+    }
     FC_UNROLL
     for (int i = 0; i < mr; i++) {
         const int whole = i < t->whole_rows;
@@ -130,9 +140,34 @@ static FC_INLINE void FN(dot_body)(const fc_tile *t, const int mr, const int nv)
 #define FC_DOT_FUNCTION(mr, nv) \
     static void FN(dot_##nv)(const fc_tile *t) { FN(dot_body)(t, mr, nv); }
 
+/* Kept in registers across the tiles, its members would drive the row pointers out. */
+#undef FC_IN_MEMORY
+#define FC_IN_MEMORY(object) __asm__ volatile("" : : "r"(&(object)) : "memory")
+
 #define FC_TILE_CASE(m, nv) case m: FN(tile_body)(t, m, nv); break;
-#define FC_TILE_FUNCTION(nv, cases) \
-    static void FN(tile_##nv)(const fc_tile *t) { switch (t->mr) { cases } }
+/* One tile of up to `most` rows; and any number of them, `most` at a time, where a call for each would cost as much as a
+ * sum of ten terms does. */
+#define FC_TILE_FUNCTION(nv, most, cases)                                                           \
+    static __attribute__((noinline)) void FN(tile_of_##nv)(const fc_tile *t) {                      \
+        switch (t->mr) { cases }                                                                    \
+    }                                                                                               \
+    static void FN(tile_##nv)(const fc_tile *t) {                                                   \
+        fc_tile rest;                                                                               \
+        if (t->mr <= most) {                                                                        \
+            FN(tile_of_##nv)(t);                                                                    \
+            return;                                                                                 \
+        }                                                                                           \
+        rest = *t;                                                                                  \
+        do {                                                                                        \
+            FC_IN_MEMORY(rest);                                                                     \
+            FN(tile_body)(&rest, most, nv);                                                         \
+            rest.a_off += most;                                                                     \
+            rest.c_off += most;                                                                     \
+            rest.whole_rows -= most;                                                                \
+            rest.mr -= most;                                                                        \
+        } while (rest.mr > most);                                                                   \
+        FN(tile_of_##nv)(&rest);                                                                    \
+    }
 
 #define FC_CASES_4(nv) FC_TILE_CASE(1, nv) FC_TILE_CASE(2, nv) FC_TILE_CASE(3, nv) FC_TILE_CASE(4, nv)
 #define FC_CASES_6(nv) FC_CASES_4(nv) FC_TILE_CASE(5, nv) FC_TILE_CASE(6, nv)
@@ -142,10 +177,10 @@ static FC_INLINE void FN(dot_body)(const fc_tile *t, const int mr, const int nv)
 /* Accumulators + columns + one broadcast fit the registers; at least 8 accumulators hide the latency of two
  * multiply-adds a cycle. More than about 10 rows run out of general registers for the row pointers. */
 #if FC_REGISTERS >= 32
-FC_TILE_FUNCTION(1, FC_CASES_10(1))
-FC_TILE_FUNCTION(2, FC_CASES_10(2))
-FC_TILE_FUNCTION(3, FC_CASES_8(3))
-FC_TILE_FUNCTION(4, FC_CASES_6(4))
+FC_TILE_FUNCTION(1, 10, FC_CASES_10(1))
+FC_TILE_FUNCTION(2, 10, FC_CASES_10(2))
+FC_TILE_FUNCTION(3, 8, FC_CASES_8(3))
+FC_TILE_FUNCTION(4, 6, FC_CASES_6(4))
 FC_DOT_FUNCTION(10, 1)
 FC_DOT_FUNCTION(10, 2)
 FC_DOT_FUNCTION(8, 3)
@@ -153,9 +188,9 @@ FC_DOT_FUNCTION(6, 4)
 #define FC_TILES \
     4, {10, 10, 8, 6}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, {FN(dot_1), FN(dot_2), FN(dot_3), FN(dot_4)}
 #else
-FC_TILE_FUNCTION(1, FC_CASES_10(1))
-FC_TILE_FUNCTION(2, FC_CASES_6(2))
-FC_TILE_FUNCTION(3, FC_CASES_4(3))
+FC_TILE_FUNCTION(1, 10, FC_CASES_10(1))
+FC_TILE_FUNCTION(2, 6, FC_CASES_6(2))
+FC_TILE_FUNCTION(3, 4, FC_CASES_4(3))
 FC_DOT_FUNCTION(10, 1)
 FC_DOT_FUNCTION(6, 2)
 FC_DOT_FUNCTION(4, 3)
