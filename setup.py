@@ -38,7 +38,7 @@ ISA_FLAGS = {
 }
 USER_FLAGS = os.environ.get("CFLAGS", "").split()
 STRIP = [] if DEBUG or "-g" in USER_FLAGS else ["-s"]
-HEADERS = sorted(glob.glob(f"{CORE}/csrc/*.h"))
+HEADERS = sorted(glob.glob(f"{CORE}/csrc/*.h") + glob.glob(f"{CORE}/*.h"))
 SOURCES = sorted(glob.glob(f"{CORE}/csrc/*.c"))
 MODULES = (
     "_runtime",

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from fastconv import callbacks, layers, models, optimizers
+from fastconv.metrics import MeanMetricWrapper
 
 
-def make_model(rate=0.1, metrics=None):
+def make_model(rate=0.1, metrics=None, weighted_metrics=None):
     model = models.Sequential([layers.Input((3,)), layers.Dense(1, kernel_initializer="zeros")])
-    model.compile(optimizers.SGD(rate), "mse", metrics=metrics)
+    model.compile(optimizers.SGD(rate), "mse", metrics=metrics, weighted_metrics=weighted_metrics)
     return model
 
 
@@ -335,3 +336,48 @@ def test_csv_logger(tmp_path):
     assert [row["epoch"] for row in rows] == ["0", "1", "0", "1"]
     assert list(rows[0]) == ["epoch", "loss", "val_loss"]
     assert float(rows[0]["loss"]) > float(rows[1]["loss"])
+
+
+def test_a_figure_without_a_direction_needs_a_mode():
+    def good(y_true, y_pred):
+        return -np.abs(y_true - y_pred).mean(axis=-1)
+
+    for metric in (good, MeanMetricWrapper(good, name="good")):
+        model = make_model(metrics=[metric])
+        with pytest.raises(ValueError, match=r"EarlyStopping: cannot tell whether monitor='val_good'"):
+            model.fit(*make_data(), validation_split=0.5, callbacks=[callbacks.EarlyStopping("val_good")], verbose=0)
+    model = make_model(metrics=["accuracy"])
+    with pytest.raises(ValueError, match=r"EarlyStopping: cannot tell whether monitor='val_acc'"):
+        model.fit(*make_data(), validation_split=0.5, callbacks=[callbacks.EarlyStopping("val_acc")], verbose=0)
+
+
+def test_a_weighted_metric_of_a_name_that_is_taken_can_be_watched():
+    model = make_model(metrics=["accuracy"], weighted_metrics=["accuracy"])
+    stop = callbacks.EarlyStopping("val_weighted_accuracy")
+    history = model.fit(*make_data(), validation_split=0.5, callbacks=[stop], verbose=0)
+    assert model.metrics_names == ["loss", "accuracy", "weighted_accuracy"]
+    assert set(model.metrics_names) <= set(history.history)
+
+
+def test_csv_logger_continues_with_the_columns_of_the_file(tmp_path):
+    path, (x, y) = tmp_path / "log.csv", make_data()
+    make_model(metrics=["accuracy"]).fit(x, y, callbacks=[callbacks.CSVLogger(path)], verbose=0)
+    again = callbacks.CSVLogger(path, append=True)
+    make_model(metrics=["accuracy"]).fit(x, y, validation_split=0.5, callbacks=[again], verbose=0)
+    make_model(metrics=[]).fit(x, y, callbacks=[again], verbose=0)
+    header, *rows = [line.split(",") for line in path.read_text().splitlines()]
+    assert header == ["epoch", "accuracy", "loss"]
+    assert [len(row) for row in rows] == [3, 3, 3]
+    assert rows[2][1] == "NA"
+
+
+def test_callbacks_of_a_prediction_see_its_outputs():
+    x, _ = make_data()
+    seen = []
+
+    class Seeing(callbacks.Callback):
+        def on_predict_batch_end(self, batch, logs=None):
+            seen.append(np.array(logs["outputs"]))
+
+    whole = make_model().predict(x, batch_size=5, callbacks=[Seeing()], verbose=0)
+    assert np.array_equal(np.concatenate(seen), whole)

@@ -288,3 +288,11 @@ def test_get():
         losses.get("hinge")
     with pytest.raises(TypeError, match="subclass it"):
         losses.get(lambda y, p: 0)
+
+
+def test_binary_crossentropy_of_one_axis():
+    y, p = np.array([0.0, 1.0, 1.0]), np.array([0.25, 0.5, 0.75])
+    expected = -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+    value, grad = losses.BinaryCrossentropy().value_and_grad(y, p)
+    assert value == pytest.approx(expected)
+    assert grad == pytest.approx((p - y) / (p * (1 - p)) / 3)

@@ -163,3 +163,9 @@ def test_signatures_are_the_contract():
         expected = contract(text)
         assert ours[: len(expected)] == expected, name
         assert all(keyword_only for _, keyword_only, _, _ in ours[len(expected) :]), name
+
+
+def test_names_that_keras_has_at_its_top():
+    model = fc.Sequential([fc.Input((3,)), fc.layers.Dense(2)])
+    assert type(model) is fc.models.Sequential
+    assert model.output_shape == (None, 2)

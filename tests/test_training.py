@@ -336,9 +336,8 @@ def test_train_and_test_on_batch():
     values = [model.train_on_batch(x, y) for _ in range(3)]
     twin.fit(x, y, batch_size=12, epochs=3, shuffle=False, verbose=0)
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), twin.get_weights(), strict=True))
-    # As in Keras the figures are running means.
-    assert values[2][0] == pytest.approx(np.mean(twin.history.history["loss"]))
-    model.reset_metrics()
+    # As in Keras (3.15) each call tells of its own batch alone.
+    assert [value[0] for value in values] == pytest.approx(twin.history.history["loss"])
     assert model.test_on_batch(x, y) == pytest.approx(twin.evaluate(x, y, batch_size=12, verbose=0))
     assert np.array_equal(model.predict_on_batch(x), twin.predict(x, batch_size=12))
 
@@ -467,3 +466,26 @@ def test_several_threads_may_predict_with_one_model():
     kept = first.copy()
     model(x[4:8])
     np.testing.assert_array_equal(first, kept)
+
+
+def test_sample_weights_may_have_an_axis_too_many():
+    x, y = make_data(12)
+    weight = np.linspace(0, 2, 12)
+    a, b = make_model(), make_model()
+    a.fit(x, y, sample_weight=weight, validation_data=(x, y, weight), shuffle=False, verbose=0)
+    b.fit(x, y, sample_weight=weight[:, None], validation_data=(x, y, weight[:, None]), shuffle=False, verbose=0)
+    assert a.history.history == b.history.history
+    assert all(np.array_equal(p, q) for p, q in zip(a.get_weights(), b.get_weights(), strict=True))
+
+
+def test_lists_of_one_output_and_losses_as_metrics():
+    x, y = make_data(12)
+    model = make_model()
+    model.compile("sgd", ["sparse_categorical_crossentropy"], metrics=[["accuracy"]])
+    model.fit(x, y, verbose=0)
+    assert model.metrics_names == ["loss", "accuracy"]
+    model.compile("sgd", losses.MeanAbsoluteError(), metrics=[losses.MeanSquaredError()])
+    figures = model.evaluate(x, utils.to_categorical(y, 3), batch_size=12, return_dict=True, verbose=0)
+    expected = np.mean((model.predict(x) - utils.to_categorical(y, 3)) ** 2)
+    assert figures["mean_squared_error"] == pytest.approx(expected, rel=1e-5)
+    assert model.metrics[1].direction == "down"

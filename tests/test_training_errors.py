@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_training import make_data, make_model
 
-from fastconv import layers, losses, models, optimizers
+from fastconv import layers, losses, metrics, models, optimizers
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,9 @@ from fastconv import layers, losses, models, optimizers
         ({"validation_data": 3}, TypeError, "a tuple"),
         ({"validation_data": (np.zeros((2, 6, 6, 1)), [0, 7])}, ValueError, "validation_data: labels must be"),
         ({"sample_weight": np.ones(3)}, ValueError, "one weight per sample"),
+        ({"sample_weight": np.ones((30, 2))}, ValueError, r"shape \(30,\), received shape \(30, 2\)"),
+        ({"sample_weight": np.ones((30, 1, 1))}, ValueError, r"received shape \(30, 1, 1\)"),
+        ({"validation_data": (np.zeros((2, 6, 6, 1)), [0, 1], np.ones((2, 2)))}, ValueError, r"shape \(2, 2\)"),
         ({"sample_weight": np.ones(30), "class_weight": {0: 1}}, ValueError, "Give one of them"),
         ({"class_weight": [1, 2]}, TypeError, "a dict"),
         ({"class_weight": {0: np.nan}}, ValueError, r"class_weight\[0\]"),
@@ -69,3 +72,38 @@ def test_compile_is_needed_and_checked():
         model.compile("sgd", "mse", metrics=["accuracies"])
     assert type(model.optimizer) is optimizers.Adam
     assert model.loss is None
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["categorical_accuracy", "binary_accuracy", "mse", metrics.Precision(), lambda y_true, y_pred: None],
+    ids=str,
+)
+@pytest.mark.parametrize("call", ["fit", "train_on_batch"])
+def test_a_metric_that_does_not_fit_is_refused_before_anything_changes(metric, call):
+    x, y = make_data(8)
+    model = models.Sequential([layers.Input((6, 6, 1)), layers.BatchNormalization(), layers.Flatten(), layers.Dense(3)])
+    model.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True), metrics=[metric])
+    before = model.get_weights()
+    with pytest.raises((ValueError, TypeError)):
+        getattr(model, call)(x, y)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("call", ["fit", "train_on_batch"])
+def test_an_optimizer_that_no_longer_fits_is_refused_before_anything_changes(call):
+    x, y = np.ones((8, 4), "float32"), np.ones((8, 2), "float32")
+    model = models.Sequential([layers.Input((4,)), layers.Dense(3), layers.BatchNormalization(), layers.Dense(2)])
+    model.layers[0].trainable = False
+    model.compile("sgd", "mse")
+    model.fit(x, y, verbose=0)
+    model.layers[0].trainable = True
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"SGD\.build: variable 0 is none of those .* Compile the model again"):
+        getattr(model, call)(x, y)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_a_function_is_no_regularizer():
+    with pytest.raises(TypeError, match=r"subclass it to give a penalty and its gradient"):
+        layers.Dense(1, kernel_regularizer=lambda weight: (weight**2).sum())

@@ -42,6 +42,8 @@ from .ops import (
 
 __version__ = "0.1.0"
 
+# What Keras has at its top as well.
+_ALIASES = {"Input": "layers", "Sequential": "models"}
 _SUBMODULES = (
     "activations",
     "callbacks",
@@ -95,12 +97,15 @@ __all__ = [
     "softmax",
     "softmax_grad",
     *_SUBMODULES,
+    *_ALIASES,
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f".{name}", __name__)
+    if name in _ALIASES:
+        return getattr(importlib.import_module(f".{_ALIASES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

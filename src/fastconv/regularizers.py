@@ -144,8 +144,15 @@ def get(identifier: Any) -> Any:
 
     Raises:
         ValueError: no such regulariser.
+        TypeError: a function, which has no gradient here.
     """
-    return _objects.get(identifier, _TABLE, "regularizer")
+    found = _objects.get(identifier, _TABLE, "regularizer")
+    if found is not None and not callable(getattr(found, "gradient", None)):
+        raise _validation.wrong_type(
+            "regularizers.get", "regularizer", identifier,
+            "a name, a Regularizer (subclass it to give a penalty and its gradient) or None",
+        )  # fmt: skip
+    return found
 
 
 def serialize(regularizer: Any) -> dict[str, Any]:

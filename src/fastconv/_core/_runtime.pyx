@@ -21,7 +21,7 @@ cdef extern from *:
     static int fc_team_limit(void) { return 1; }
     static void fc_set_team_limit(int count) { (void)count; }
     #endif
-    #include "csrc/placement.h"
+    #include "placement.h"
     #ifndef FC_SERIAL_WORK
     #define FC_SERIAL_WORK 1e6
     #endif

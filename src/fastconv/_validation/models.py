@@ -148,12 +148,25 @@ def as_targets(where: str, y: Any, shape: tuple[int, ...], dtype: np.dtype, *, o
     return y
 
 
-def as_sample_weight(where: str, value: Any, n: int, dtype: np.dtype) -> np.ndarray:
-    """Finite weights whose first axis has length ``n``."""
+def as_sample_weight(
+    where: str, value: Any, n: int, dtype: np.dtype, losses: tuple[int, ...] | None = None
+) -> np.ndarray:
+    """Finite weights whose first axis has length ``n``.
+
+    losses: the losses' shape, (n, …), of which the weights may have the first axes; an axis of length 1 too many is
+    dropped, as in Keras. None: not known yet.
+    """
     weight = as_numeric(where, "sample_weight", value)
+    if losses is not None and weight.ndim == len(losses) + 1 and weight.shape[-1] == 1:
+        weight = weight[..., 0]
     if weight.ndim == 0 or len(weight) != n:
         raise ValueError(
             f"{where}: sample_weight must have one weight per sample ({n}), received shape {weight.shape}."
+        )
+    if losses is not None and weight.shape != losses[: weight.ndim]:
+        raise ValueError(
+            f"{where}: sample_weight must have one weight per sample, shape ({n},), or per loss, shape {losses}, "
+            f"received shape {weight.shape}."
         )
     weight = np.ascontiguousarray(weight, dtype=dtype)
     if not np.isfinite(weight).all():

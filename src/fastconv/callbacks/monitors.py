@@ -33,8 +33,9 @@ class _Monitor(Callback):
         name = self.monitor.removeprefix("val_")
         if name == "loss":
             return False
-        for metric in getattr(self.model, "metrics", ()):
-            if metric.name == name:
+        names = getattr(self.model, "metrics_names", ())
+        for known, metric in zip(names, getattr(self.model, "metrics", ()), strict=False):
+            if known == name and metric.direction is not None:
                 return metric.direction == "up"
         raise _validation.wrong_state(
             type(self).__name__,
@@ -53,6 +54,7 @@ class _Monitor(Callback):
 
     def _value(self, logs: Logs | None) -> float | None:
         logs = logs or {}
+        self._upwards()  # a misspelt name is an error in the first epoch, not at the end
         if self.monitor not in logs:
             warnings.warn(
                 f"{type(self).__name__}: {self.monitor!r} is not among the figures of this epoch: {', '.join(logs)}.",

@@ -159,7 +159,8 @@ class CSVLogger(Callback):
     Args:
         filename: The file; its first line names the columns.
         separator: Default ``","``.
-        append: Continue a file that is there. Default False: start it anew.
+        append: Continue a file that is there, with its columns: figures that it has none for are left out, and missing
+            ones are ``NA``. Default False: start it anew.
 
     Example:
         >>> from fastconv.callbacks import CSVLogger
@@ -177,9 +178,16 @@ class CSVLogger(Callback):
         self._writer: Any = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self._header = not (self.append and os.path.exists(self.filename) and os.path.getsize(self.filename))
+        self._columns = self._present_columns() if self.append else []
         self._file = open(self.filename, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115
         self._writer = None
+
+    def _present_columns(self) -> list[str]:
+        """The columns that the first line of the file names, if there is one."""
+        if not os.path.exists(self.filename):
+            return []
+        with open(self.filename, newline="", encoding="utf-8") as file:
+            return next(csv.reader(file, delimiter=self.separator), [])
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self._file is None:
@@ -188,9 +196,9 @@ class CSVLogger(Callback):
         row = {"epoch": epoch} | {key: np.asarray(value).tolist() for key, value in figures}
         if self._writer is None:
             self._writer = csv.DictWriter(
-                self._file, list(row), restval="NA", extrasaction="ignore", delimiter=self.separator
+                self._file, self._columns or list(row), restval="NA", extrasaction="ignore", delimiter=self.separator
             )
-            if self._header:
+            if not self._columns:
                 self._writer.writeheader()
         self._writer.writerow(row)
         self._file.flush()

@@ -25,6 +25,8 @@ class Loss:
     default_name: ClassVar[str] = "loss"
     # "softmax" or "sigmoid" where the loss of that activation's output may be computed from its input z.
     joins: str | None = None
+    # Over which a loss is summed.
+    axis: int = -1
 
     def __init__(
         self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None
@@ -66,12 +68,19 @@ class Loss:
         y_pred = _validation.as_array(where, "y_pred", y_pred)
         targets = self.prepare_targets(y_true, y_pred.shape, y_pred.dtype, where)
         if sample_weight is not None:
-            sample_weight = _validation.as_sample_weight(where, sample_weight, len(y_pred), y_pred.dtype)
+            sample_weight = _validation.as_sample_weight(
+                where, sample_weight, len(y_pred), y_pred.dtype, self.losses_shape(y_pred.shape)
+            )
         return self.compute(targets, y_pred, sample_weight)
 
     def prepare_targets(self, y_true: Any, pred_shape: tuple[int, ...], dtype: np.dtype, where: str) -> np.ndarray:
         """Checked targets in the form that ``compute`` takes; done once for all batches of a data set."""
         raise NotImplementedError
+
+    def losses_shape(self, pred_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the losses for predictions of this shape: without the axis over which a loss is summed."""
+        axis = self.axis % len(pred_shape)
+        return pred_shape[:axis] + pred_shape[axis + 1 :]
 
     def compute(
         self, targets: np.ndarray, y_pred: np.ndarray, weight: np.ndarray | None = None, *, on_logits: bool = False

@@ -265,7 +265,8 @@ class BinaryCrossentropy(Loss):
         return None if self.from_logits else "sigmoid"
 
     def prepare_targets(self, y_true: Any, pred_shape: tuple[int, ...], dtype: np.dtype, where: str) -> np.ndarray:
-        if not -len(pred_shape) <= self.axis < len(pred_shape) or self.axis % len(pred_shape) == 0:
+        ndim = len(pred_shape)
+        if not -ndim <= self.axis < ndim or (ndim > 1 and self.axis % ndim == 0):
             raise _validation.wrong_state(
                 where, f"predictions of shape {pred_shape} have no axis {self.axis} behind that of the samples.",
                 "Predictions must be shaped (n, …, k).",

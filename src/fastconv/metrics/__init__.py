@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .. import _objects, _validation
+from .. import _objects, _validation, losses
 from ..utils import confusion_matrix
 from .accuracy import (
     ACCURACY_NAMES,
@@ -122,7 +122,8 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
 
 
 def get(identifier: Any) -> Metric:
-    """The metric that ``identifier`` names: a name, a `Metric`, its class, a function of (y_true, y_pred), or a config.
+    """The metric that ``identifier`` names: a name, a `Metric`, its class, a function of (y_true, y_pred), a `Loss`, or
+    a config.
 
     A model resolves ``"accuracy"`` by shapes; see `accuracy_for`.
 
@@ -145,6 +146,10 @@ def get(identifier: Any) -> Metric:
         return deserialize(identifier)
     if isinstance(identifier, type) and issubclass(identifier, Metric):
         return identifier()
+    if isinstance(identifier, losses.Loss):
+        metric = MeanMetricWrapper(identifier, identifier.name)
+        metric.direction = "down"
+        return metric
     if callable(identifier):
         return MeanMetricWrapper(identifier)
     raise _validation.wrong_type("metrics.get", "metric", identifier, "a name, a Metric or a function")

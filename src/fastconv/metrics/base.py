@@ -19,8 +19,8 @@ class Metric:
     """
 
     default_name: ClassVar[str] = "metric"
-    # "up": more is better; "down": less is better. Callbacks with mode="auto" go by it.
-    direction: ClassVar[str] = "down"
+    # "up": more is better; "down": less is better; None: nobody knows. Callbacks with mode="auto" go by it.
+    direction: str | None = None
     # True where logits give the same figure as their softmax, which training then need not compute.
     accepts_logits: ClassVar[bool] = False
 

@@ -19,6 +19,8 @@ class _LossMetric(Mean):
         name, dtype: see `Metric`.
     """
 
+    direction = "down"
+
     def __init__(self, loss: losses.Loss, name: str | None, dtype: Any) -> None:
         super().__init__(name or loss.name, dtype)
         self._loss = loss

@@ -134,7 +134,7 @@ class Sequential(LayerStack):
             raise _validation.unsupported(
                 where, "distribution", "A later version trains in several processes; leave it out."
             )
-        new_loss = losses.get(loss)
+        new_loss = losses.get(loss[0] if isinstance(loss, (list, tuple)) and len(loss) == 1 else loss)
         if new_loss is not None and new_loss.reduction in (None, "none"):
             raise _validation.wrong_state(
                 where, "the loss has no reduction.", "Training needs a scalar: reduction='sum_over_batch_size'."
@@ -159,8 +159,9 @@ class Sequential(LayerStack):
 
     @property
     def metrics_names(self) -> list[str]:
-        """Names of ``metrics``."""
-        return [metric.name for metric in self.metrics]
+        """Names of ``metrics``, as in the history: all different."""
+        found = self._metrics or []
+        return ["loss", *training.figure_names(found, len(found) - len(self._weighted_identifiers))]
 
     def reset_metrics(self) -> None:
         """Start the means of the loss and the metrics anew."""
@@ -176,11 +177,21 @@ class Sequential(LayerStack):
             for identifier in identifiers
         ]
 
-    def _resolve_metrics(self, target_shape: Shape) -> list[metrics_module.Metric]:
-        """The metrics for targets of this shape, the same objects from call to call."""
+    def _resolve_metrics(self, targets: Array) -> list[metrics_module.Metric]:
+        """The metrics for targets like these, the same objects from call to call.
+
+        New ones are tried on a sample: one that does not fit is refused before a weight changes.
+        """
         if self._metrics is None:
             identifiers = self._metric_identifiers + self._weighted_identifiers
-            self._metrics = self._make_metrics(identifiers, target_shape, self.output_shape)
+            found = self._make_metrics(identifiers, targets.shape, self.output_shape)
+            shape: Any = (1, *self.output_shape[1:])
+            prediction = np.full(shape, 0.5, self.layers[-1].dtype)
+            with np.errstate(all="ignore"):
+                for metric in found:
+                    metric.update_state(targets[:1], prediction)
+                    metric.reset_state()
+            self._metrics = found
         return self._metrics
 
     def _require_compiled(self, where: str) -> None:
@@ -351,8 +362,7 @@ class Sequential(LayerStack):
         """One update on one batch.
 
         Returns:
-            As ``evaluate``: the loss, a list, or a dict. As in Keras these are means since the last
-            ``reset_metrics()``.
+            As ``evaluate``: the loss, a list, or a dict, of this batch alone.
         """
         where = "Sequential.train_on_batch"
         self._require_compiled(where)
@@ -360,8 +370,10 @@ class Sequential(LayerStack):
         guard = InterruptGuard()
         taken = self._occupancy.taken(where, trains=True, layers=self.layers)
         with taken, guard.installed(), training.Pass(self, guard) as run:
-            value, output = training.train_step(self, run, guard, *data)
+            self.optimizer.build(run.variables)
             figures = training.Figures(self, data)
+            figures.reset()
+            value, output = training.train_step(self, run, guard, *data)
             figures.add(value, data.y, output, run.on_logits, data.weight)
             return figures.logs() if return_dict else _loss_or_list(figures.logs())
 
@@ -376,6 +388,7 @@ class Sequential(LayerStack):
         value += training.penalty(training.regularized(self.layers))
         with self._occupancy.taken(where, trains=False):
             figures = training.Figures(self, data)
+            figures.reset()
             figures.add(value, data.y, output, inference.on_logits, data.weight)
             return figures.logs() if return_dict else _loss_or_list(figures.logs())
 
@@ -437,7 +450,9 @@ class Sequential(LayerStack):
 
 
 def _as_list(metrics: Any) -> list[Any]:
-    """None, one metric, or several, as a list."""
+    """None, one metric, several, or, as Keras takes them for its one output, a list of these in a list, as a list."""
+    if isinstance(metrics, (list, tuple)) and len(metrics) == 1 and isinstance(metrics[0], (list, tuple)):
+        metrics = metrics[0]
     return [] if metrics is None else list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
 
 

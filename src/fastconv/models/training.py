@@ -64,7 +64,8 @@ def prepare(model: Sequential, where: str, x: Any, y: Any, sample_weight: Any = 
     if sample_weight is not None:
         if class_weight is not None:
             raise _validation.wrong_state(where, "received class_weight and sample_weight.", "Give one of them.")
-        weight = _validation.as_sample_weight(where, sample_weight, len(x), out_dtype)
+        shape = model.loss.losses_shape((len(x), *out_shape[1:]))
+        weight = _validation.as_sample_weight(where, sample_weight, len(x), out_dtype, shape)
     elif class_weight is not None:
         weight = _class_weights(where, targets, class_weight, out_dtype)
     model._build_for(x.shape)
@@ -247,7 +248,7 @@ class Figures:
 
     def __init__(self, model: Sequential, data: Data) -> None:
         self._model = model
-        self.metrics = model._resolve_metrics(data.y.shape)
+        self.metrics = model._resolve_metrics(data.y)
         self._unweighted = len(self.metrics) - len(model._weighted_identifiers)
         self._names = figure_names(self.metrics, self._unweighted)
 
@@ -360,7 +361,7 @@ def predict(model: Sequential, x: Array, batch_size: int, callbacks: CallbackLis
             callbacks.call("on_predict_batch_begin", index, None)
         results.append(inference(x[start : start + batch_size]))
         if end:
-            callbacks.call("on_predict_batch_end", index, None)
+            callbacks.call("on_predict_batch_end", index, {"outputs": results[-1]})
     callbacks.call("on_predict_end", None)
     return results[0] if len(results) == 1 and inference.fresh else np.concatenate(results)
 

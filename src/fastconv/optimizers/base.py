@@ -140,12 +140,16 @@ class Optimizer:
         self._undecayed = list(var_list or ())
 
     def build(self, variables: list[np.ndarray]) -> None:
-        """Make the state (zeros) for these parameters; a second call does nothing.
+        """Make the state (zeros) for these parameters; a second call only looks whether it has one for each.
 
         Args:
             variables: The arrays that ``apply`` will update in place, contiguous float32 or float64.
+
+        Raises:
+            ValueError: a variable that the state was not built for.
         """
         if self.built:
+            self._places(f"{type(self).__name__}.build", variables)
             return
         self._parameters = list(variables)
         self._index = {id(variable): i for i, variable in enumerate(self._parameters)}
@@ -238,6 +242,16 @@ class Optimizer:
             raise _validation.wrong_state(
                 where, f"received {len(grads)} gradients for {len(variables)} variables.", "Give one for each."
             )
+        indices = self._places(where, variables)
+        for grad, variable in zip(grads, variables, strict=True):
+            if grad.shape != variable.shape:
+                raise _validation.wrong_state(
+                    where, f"a gradient has shape {grad.shape}, its variable {variable.shape}.", "They must be equal."
+                )
+        return indices
+
+    def _places(self, where: str, variables: list[np.ndarray]) -> list[int]:
+        """The place of each variable in the state."""
         indices = [self._index.get(id(variable), -1) for variable in variables]
         if -1 in indices:  # After a deep copy the arrays are the right ones, but live elsewhere.
             self._index = {id(variable): i for i, variable in enumerate(self._parameters)}
@@ -248,11 +262,6 @@ class Optimizer:
                 f"variable {indices.index(-1)} is none of those that the optimizer was built with.",
                 "Compile the model again, or make a new optimizer.",
             )
-        for grad, variable in zip(grads, variables, strict=True):
-            if grad.shape != variable.shape:
-                raise _validation.wrong_state(
-                    where, f"a gradient has shape {grad.shape}, its variable {variable.shape}.", "They must be equal."
-                )
         return indices
 
     def _clipped(self, grads: list[np.ndarray]) -> list[np.ndarray]:

@@ -145,8 +145,8 @@ static FC_INLINE void FN(dot_body)(const fc_tile *t, const int mr, const int nv)
 #define FC_IN_MEMORY(object) __asm__ volatile("" : : "r"(&(object)) : "memory")
 
 #define FC_TILE_CASE(m, nv) case m: FN(tile_body)(t, m, nv); break;
-/* One tile of up to `most` rows; and any number of them, `most` at a time, where a call for each would cost as much as a
- * sum of ten terms does. */
+/* One tile of up to `most` rows; and any number of them, `most` at a time, where a call for each would cost as much as
+ * a sum of ten terms does. */
 #define FC_TILE_FUNCTION(nv, most, cases)                                                           \
     static __attribute__((noinline)) void FN(tile_of_##nv)(const fc_tile *t) {                      \
         switch (t->mr) { cases }                                                                    \

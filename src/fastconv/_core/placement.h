@@ -3,8 +3,8 @@
    Linux may wake a sleeping thread on the CPU of its waker although another one is free (virtual machines do so on
    purpose, to leave CPUs to others), and its balancer takes tens of milliseconds to part the two. A call on two threads
    then takes as long as on one. So every other thread of a team leaves the master's CPU out of the set that it may run
-   on, which costs a comparison a call until the master itself is moved. The scheduler still has all other CPUs to choose
-   from, and a set that somebody else changes meanwhile is kept to. */
+   on, which costs a comparison a call until the master itself is moved. The scheduler still has all other CPUs to
+   choose from, and a set that somebody else changes meanwhile is kept to. */
 #ifndef FC_PLACEMENT_H
 #define FC_PLACEMENT_H
 
