@@ -233,3 +233,14 @@ def test_summary_tells_the_optimizers_size():
     model.summary(print_fn=lines.append)
     assert " Total params: 3 (12.00 B)" in lines
     assert lines[-1].startswith(" Optimizer params: 8 (")
+
+
+def test_variables_are_the_weights():
+    model = models.Sequential([layers.Input((4,)), layers.Dense(3), layers.BatchNormalization()])
+    model.layers[0].trainable = False
+    for part in (model, *model.layers):
+        for kind in ("", "trainable_", "non_trainable_"):
+            weights, variables = getattr(part, f"{kind}weights"), getattr(part, f"{kind}variables")
+            assert len(weights) == len(variables)
+            assert all(a is b for a, b in zip(weights, variables, strict=True))
+    assert [len(model.variables), len(model.trainable_variables), len(model.non_trainable_variables)] == [6, 2, 4]

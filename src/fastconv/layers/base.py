@@ -272,6 +272,9 @@ class Layer:
     def non_trainable_weights(self) -> list[Array]:
         return [weight.value for weight in self._weights.values() if not (self.trainable and weight.trainable)]
 
+    # Keras has both words.
+    variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
+
     def _trainable(self) -> list[_Weight]:
         return [weight for weight in self._weights.values() if self.trainable and weight.trainable]
 

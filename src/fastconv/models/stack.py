@@ -265,6 +265,9 @@ class LayerStack:
         """The weights that training leaves alone."""
         return [weight for layer in self._layers for weight in layer.non_trainable_weights]
 
+    # Keras has both words.
+    variables, trainable_variables, non_trainable_variables = weights, trainable_weights, non_trainable_weights
+
     @property
     def trainable(self) -> bool:
         """Whether any layer is trainable; setting it sets every layer's."""
