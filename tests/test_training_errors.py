@@ -77,7 +77,7 @@ def test_compile_is_needed_and_checked():
 @pytest.mark.parametrize(
     "metric",
     ["categorical_accuracy", "binary_accuracy", "mse", metrics.Precision(), lambda y_true, y_pred: None],
-    ids=str,
+    ids=["categorical", "binary", "mse", "precision", "none"],
 )
 @pytest.mark.parametrize("call", ["fit", "train_on_batch"])
 def test_a_metric_that_does_not_fit_is_refused_before_anything_changes(metric, call):
@@ -107,3 +107,25 @@ def test_an_optimizer_that_no_longer_fits_is_refused_before_anything_changes(cal
 def test_a_function_is_no_regularizer():
     with pytest.raises(TypeError, match=r"subclass it to give a penalty and its gradient"):
         layers.Dense(1, kernel_regularizer=lambda weight: (weight**2).sum())
+
+
+class Untaught(layers.Layer):
+    def call(self, x, training=False):
+        return x
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@pytest.mark.parametrize("call", ["fit", "train_on_batch"])
+@pytest.mark.parametrize("broken", [Untaught, lambda: layers.Dropout(0.5, noise_shape=(None, 3))], ids=["own", "noise"])
+def test_a_step_that_fails_leaves_the_moments_as_they_were(broken, call):
+    x, y = np.random.default_rng(0).random((8, 4), "float32"), np.ones((8, 2), "float32")
+    model = models.Sequential(
+        [layers.Input((4,)), layers.Dense(4), layers.BatchNormalization(), broken(), layers.Dense(2)]
+    )
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    with pytest.raises((ValueError, NotImplementedError, AttributeError, TypeError)):
+        getattr(model, call)(x, y)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))

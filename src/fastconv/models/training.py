@@ -7,6 +7,7 @@ back past the first layer that learns.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -154,6 +155,8 @@ class Pass:
         self.first = learning[0] if learning else len(self.layers)
         self._learning = [self.layers[i] for i in learning]
         self.variables: list[Array] = [weight for layer in self._learning for weight in layer.trainable_weights]
+        # What the forward pass itself moves: the moments of batch normalisation.
+        self._moving = [w.value for layer in self.layers for w in layer._weights.values() if not w.trainable]
         self.regularized = regularized(self.layers)
         # Where relu stands before a max-pooling, the pooling takes relu's gradient, from its fewer cells; two layers
         # that are fused are one step forward.
@@ -205,6 +208,17 @@ class Pass:
         for step in self._steps:
             x = step(x, training=True)
         return x
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """A step that fails, or is broken off, leaves what the forward pass moves as it was."""
+        before = [array.copy() for array in self._moving]
+        try:
+            yield
+        except BaseException:
+            for array, values in zip(self._moving, before, strict=True):
+                array[...] = values
+            raise
 
     def backward(self, grad: Array) -> list[Array]:
         """From the gradient of the output to those of ``variables``."""
@@ -295,12 +309,13 @@ def figure_names(metrics: list[Metric], unweighted: int) -> list[str]:
 
 def train_step(model: Sequential, run: Pass, guard: InterruptGuard, x: Array, y: Array, weight: Array | None) -> Any:
     """One step on one batch: forward, loss, back, update. Gives (loss, output)."""
-    output = run.forward(x)
-    value, grad = model.loss.compute(y, output, weight, on_logits=run.on_logits)
-    if run.regularized:
-        value += penalty(run.regularized)
+    with run.kept():
+        output = run.forward(x)
+        value, grad = model.loss.compute(y, output, weight, on_logits=run.on_logits)
+        if run.regularized:
+            value += penalty(run.regularized)
+        grads = run.backward(grad) if run.variables else []
     if run.variables:
-        grads = run.backward(grad)
         with guard:
             model.optimizer.apply(grads, run.variables)
     return value, output
