@@ -169,14 +169,17 @@ def hold_out(data: Split, count: int) -> tuple[Split, Split]:
 # Training
 
 
-def adam(options: argparse.Namespace, images: int, **settings: float) -> Any:
-    """Adam with the learning rate and decay of ``options``, for training on so many images; ``settings`` go to it."""
+def adam(options: argparse.Namespace, images: int, warmup: float = 0.3, **settings: float) -> Any:
+    """Adam with the learning rate and decay of ``options``, for training on so many images; ``settings`` go to it.
+
+    warmup: part of the steps in which the rate rises, where it goes in one cycle.
+    """
     rate: Any = options.learning_rate
     steps = options.epochs * -(-images // options.batch_size)
     if options.decay == "cosine":
         rate = fc.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
     elif options.decay == "one-cycle":
-        rate = fc.optimizers.schedules.OneCycle(rate, total_steps=steps)
+        rate = fc.optimizers.schedules.OneCycle(rate, total_steps=steps, warmup_fraction=warmup)
     return fc.optimizers.Adam(rate, **settings)
 
 

@@ -63,7 +63,7 @@ SYSTEMS = {
     ),
     "s3": System(
         "s3_filters_and_confidence.py", "mnist_s3", 0.9685, 0.980, ("--decay", "none", "--learning-rate", "0.001"),
-        "Adam's learning rate rises to 0.02 and goes down to 0, in one cycle",
+        "Adam's learning rate rises to 0.02 and goes down to 0, in one cycle; its beta_2 is 0.99",
     ),
     "s4": System(
         "s4_digit_recogniser.py", "mnist_s4", 0.9933, 0.994, ("--no-augmentation",),

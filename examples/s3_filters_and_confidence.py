@@ -123,8 +123,11 @@ def main(arguments: list[str] | None = None) -> int:
         )
 
     model = build_deeper() if options.deeper else build_model()
+    settings = {"warmup": 0.15, "beta_2": 0.99} if options.decay == "one-cycle" else {}
     model.compile(
-        optimizer=common.adam(options, len(train[0])), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+        optimizer=common.adam(options, len(train[0]), **settings),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
     )
     model.summary()
     report = common.train(model, train, options, validation_data=test)
