@@ -17,15 +17,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
-from .kernels cimport fc_tile
-
-cdef extern from *:
-    """
-    static void fc_fetch(const char *first, const char *last) {
-        for (; first < last; first += 64) __builtin_prefetch(first, 0, 2);
-    }
-    """
-    void fc_fetch(const char *first, const char *last) noexcept nogil
+from .kernels cimport fc_fetch, fc_tile
 
 cdef enum:
     BLOCK_BYTES = 256 * 1024         # of input and output, in L2; less leaves the regions at borders too few pixels

@@ -13,13 +13,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
-from .kernels cimport FC_MR_MAX, fc_kernels, fc_tile
-
-cdef extern from *:
-    """
-    static void fc_fetch(const char *address) { __builtin_prefetch(address, 0, 2); }
-    """
-    void fc_fetch(const char *address) noexcept nogil
+from .kernels cimport FC_MR_MAX, fc_fetch, fc_kernels, fc_tile
 
 cdef enum:
     BLOCK_PIXELS = 256               # a panel of grad_output, and a line of the pixels of x beside it, stay in L1
@@ -290,10 +284,9 @@ cdef void look_ahead(const grad *p, block *b, Py_ssize_t index, Py_ssize_t panel
 cdef inline void fetch(block *b) noexcept nogil:
     """A tile's share of what the next block reads."""
     cdef Py_ssize_t i = 0 if b.ahead[0] < b.ahead_end[0] else 1
-    cdef const char *end = b.ahead[i] + b.ahead_step
-    while b.ahead[i] < end and b.ahead[i] < b.ahead_end[i]:
-        fc_fetch(b.ahead[i])
-        b.ahead[i] += LINE_BYTES
+    cdef const char *end = b.ahead[i] + min(b.ahead_step, b.ahead_end[i] - b.ahead[i])
+    fc_fetch(b.ahead[i], end)
+    b.ahead[i] = end
 
 
 cdef void run_group(grad *p, block *b, Py_ssize_t group, Py_ssize_t first_panel, Py_ssize_t last_panel, const char *x,

@@ -19,16 +19,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free
 
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
-from .kernels cimport fc_kernels, fc_tile, fc_winograd, fc_winograd_tile
-
-cdef extern from *:
-    """
-    /* Ask for the lines of first <= address < last, towards L2. */
-    static void fc_prefetch(const char *first, const char *last) {
-        for (; first < last; first += 64) __builtin_prefetch(first, 0, 2);
-    }
-    """
-    void fc_prefetch(const char *first, const char *last) noexcept nogil
+from .kernels cimport fc_fetch, fc_kernels, fc_tile, fc_winograd, fc_winograd_tile
 
 # Bytes are those that were the fastest on ResNet-50's and VGG-16's layers, n = 1 and 8 (benchmarks/winograd.py).
 cdef enum:
@@ -227,11 +218,11 @@ cdef void transform_kernel(const winograd *p, Py_ssize_t task, Py_ssize_t k_firs
                 ahead = kernel + (p.tap_weights[tap] + PACK_ROWS * p.k_stride) * itemsize
                 if p.j_stride == 1:
                     for _i in range(PACK_ROWS):
-                        fc_prefetch(ahead, ahead + width * itemsize)
+                        fc_fetch(ahead, ahead + width * itemsize)
                         ahead += p.k_stride * itemsize
                 else:
                     for _i in range(width):
-                        fc_prefetch(ahead, ahead + PACK_ROWS * itemsize)
+                        fc_fetch(ahead, ahead + PACK_ROWS * itemsize)
                         ahead += p.j_stride * itemsize
             for tap in range(TAPS):
                 p.k.pack(pack + tap * rows * width * itemsize, width, kernel + p.tap_weights[tap] * itemsize, rows,
@@ -293,7 +284,7 @@ cdef void multiply(const winograd *p, Py_ssize_t strip, Py_ssize_t tiles, Py_ssi
                     # The next point's rows, from L3: a quarter of the time of 128 -> 128 layers.
                     for i in range(first, first + t.mr):
                         next_row = image + ((point + 1) * p.image_step + p.a_off[i]) * itemsize
-                        fc_prefetch(next_row, next_row + depth * itemsize)
+                        fc_fetch(next_row, next_row + depth * itemsize)
                 p.k.tile[nv - 1](&t)
             kernel += (depth * nv * lanes + p.line) * itemsize
 

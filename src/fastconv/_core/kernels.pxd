@@ -11,6 +11,8 @@ cdef extern from "fc_kernels.h" nogil:
         FC_RELU
         FC_PEAK_FMAS
 
+    void fc_fetch(const char *first, const char *last)
+
     ctypedef struct fc_tile:
         Py_ssize_t mr
         Py_ssize_t n

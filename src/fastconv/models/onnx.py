@@ -190,9 +190,8 @@ def _window_pads(graph: Graph, layer: Any, window: Any, dilation: Any = (1, 1)) 
         return {}
     height, width = graph.shape[2:] if layer.data_format == "channels_first" else graph.shape[1:3]
     if layer.strides == (1, 1):
-        height = width = (
-            1  # any size is padded alike, and ONNX Runtime knows its rule for windows without dilation only
-        )
+        # Any size is padded alike, and ONNX Runtime knows its rule for windows without dilation only.
+        height = width = 1
     if height is None or width is None:
         return {"auto_pad": "SAME_UPPER"}
     pads = _shapes.resolve_padding(layer.padding, (height, width), window, layer.strides, dilation)

@@ -17,32 +17,18 @@ def _plan(p: ConvProblem, backward: bool, m: int, itemsize: int, isa: str) -> Wi
     inputs, outputs = p.ic // p.groups, p.oc // p.groups
     (top, _), (left, _) = p.pads
     taps = [tap * inputs * p.oc for tap in range(9)]
-    if backward:
-        return WinogradPlan(
-            isa=isa,
-            itemsize=itemsize,
-            m=m,
-            image=p.y_shape,
-            grid=(p.ih, p.iw),
-            origin=(2 - top, 2 - left),
-            tap_weights=taps[::-1],
-            groups=p.groups,
-            group_inputs=outputs,
-            group_outputs=inputs,
-            weight_strides=(1, p.oc, outputs),
-        )
     return WinogradPlan(
         isa=isa,
         itemsize=itemsize,
         m=m,
-        image=p.x_shape,
-        grid=(p.oh, p.ow),
-        origin=(top, left),
-        tap_weights=taps,
+        image=p.y_shape if backward else p.x_shape,
+        grid=(p.ih, p.iw) if backward else (p.oh, p.ow),
+        origin=(2 - top, 2 - left) if backward else (top, left),
+        tap_weights=taps[::-1] if backward else taps,
         groups=p.groups,
-        group_inputs=inputs,
-        group_outputs=outputs,
-        weight_strides=(p.oc, 1, outputs),
+        group_inputs=outputs if backward else inputs,
+        group_outputs=inputs if backward else outputs,
+        weight_strides=(1, p.oc, outputs) if backward else (p.oc, 1, outputs),
     )
 
 
