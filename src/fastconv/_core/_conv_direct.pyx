@@ -86,10 +86,13 @@ cdef class ConvPlan:
         """Cut the grid into blocks of about `pixels` pixels: some whole images, or some rows of one, even in size."""
         cdef conv *p = &self.p
         cdef Py_ssize_t plane = max(p.gh * p.gw, 1)
-        pixels = max(min(pixels, p.n * plane // BLOCKS_WANTED), BLOCK_PIXELS_MIN)
+        cdef Py_ssize_t least = BLOCK_PIXELS_MIN
+        if plane == 1 and p.depth * p.ng * p.k.itemsize <= BLOCK_BYTES:
+            least = 64
+        pixels = max(min(pixels, p.n * plane // BLOCKS_WANTED), least)
         p.images, p.rows, p.cols = 1, p.gh, p.gw
         if plane < pixels:
-            p.images = ceil_div(p.n, ceil_div(p.n, pixels // plane)) if p.n else 1
+            p.images = ceil_div(p.n, even_blocks(ceil_div(p.n, pixels // plane), p.n * plane, least)) if p.n else 1
         elif p.gw <= BLOCK_COLS_MAX:
             p.rows = ceil_div(p.gh, ceil_div(p.gh, max(pixels // p.gw, 1)))
         else:
@@ -318,6 +321,16 @@ cdef void conv_run(const conv *p, Py_ssize_t n, const char *x, char *out, int te
         splits = min(ceil_div(team, max(blocks, 1)), p.n_panels)
     for index in prange(blocks * splits, schedule="static", num_threads=team):
         run_block(&q, index // splits, index % splits, splits)
+
+
+cdef Py_ssize_t even_blocks(Py_ssize_t blocks, Py_ssize_t pixels, Py_ssize_t least):
+    """A few more blocks, so that two threads, or four, or eight, get as many each: 9 would be 5 and 4."""
+    cdef Py_ssize_t step = BLOCKS_WANTED
+    if blocks == 1 or blocks >= 8 * BLOCKS_WANTED:
+        return blocks
+    while step > 1 and pixels // (ceil_div(blocks, step) * step) < least:
+        step //= 2
+    return ceil_div(blocks, step) * step
 
 
 cdef tuple met_taps(Py_ssize_t anchor, taps, Py_ssize_t size):
