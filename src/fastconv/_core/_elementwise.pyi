@@ -24,11 +24,10 @@ def sgd(
     nesterov: bool,
 ) -> None: ...
 def adam(
-    w: Array,
-    g: Array,
-    m: Array,
-    v: Array,
-    count: int,
+    w: list[Array],
+    g: list[Array],
+    m: list[Array],
+    v: list[Array],
     itemsize: int,
     alpha: float,
     beta1: float,

@@ -27,6 +27,7 @@ cdef struct sweep:
     const fc_kernels *k
     int operation
     Py_ssize_t count
+    Py_ssize_t first                 # number of its first chunk, among those of all sweeps of a run
     char *to
     const char *source
     char *state                      # may be NULL
@@ -40,14 +41,14 @@ cdef struct sweep:
 def relu(x, y, Py_ssize_t count, int itemsize):
     """y = max(x, 0), NaN kept. y may be x."""
     cdef sweep s = make_sweep(RELU, itemsize, count, x, y)
-    run(&s)
+    run(&s, 1)
 
 
 def relu_grad(grad, y, out, Py_ssize_t count, int itemsize):
     """out = grad where y is not 0, else 0. out may be grad."""
     cdef sweep s = make_sweep(RELU_GRAD, itemsize, count, grad, out)
     s.state = <char *> address(y, False)
-    run(&s)
+    run(&s, 1)
 
 
 def softmax(x, y, Py_ssize_t rows, Py_ssize_t n, int itemsize):
@@ -68,7 +69,7 @@ def dropout(x, out, Py_ssize_t count, int itemsize, uint64_t key, uint32_t thres
     """out = x * scale, or 0 where the element's 16-bit random number is below threshold. out may be x."""
     cdef sweep s = make_sweep(DROPOUT, itemsize, count, x, out)
     s.key, s.threshold, s.scale = key, threshold, scale
-    run(&s)
+    run(&s, 1)
 
 
 def sgd(w, g, velocity, Py_ssize_t count, int itemsize, double rate, double momentum, bint nesterov):
@@ -77,21 +78,31 @@ def sgd(w, g, velocity, Py_ssize_t count, int itemsize, double rate, double mome
     if velocity is not None:
         s.state = <char *> address(velocity, True)
     s.rate, s.beta1, s.nesterov = rate, momentum, nesterov
-    run(&s)
+    run(&s, 1)
 
 
-def adam(w, g, m, v, Py_ssize_t count, int itemsize, double alpha, double beta1, double beta2, double epsilon):
-    cdef sweep s = make_sweep(ADAM, itemsize, count, g, w)
-    s.state, s.square = <char *> address(m, True), <char *> address(v, True)
-    s.rate, s.beta1, s.beta2, s.epsilon = alpha, beta1, beta2, epsilon
-    run(&s)
+def adam(list w, list g, list m, list v, int itemsize, double alpha, double beta1, double beta2, double epsilon):
+    """Several parameters, each with as many elements in g, m and v: a call for each would cost more than most take."""
+    cdef Py_ssize_t i, count
+    cdef sweep *s = <sweep *> allocate(len(w), sizeof(sweep))
+    try:
+        for i in range(len(w)):
+            count = w[i].size
+            if not (count == g[i].size == m[i].size == v[i].size):
+                raise ValueError(f"adam: parameter {i} and its arrays differ in size.")
+            s[i] = make_sweep(ADAM, itemsize, count, g[i], w[i])
+            s[i].state, s[i].square = <char *> address(m[i], True), <char *> address(v[i], True)
+            s[i].rate, s[i].beta1, s[i].beta2, s[i].epsilon = alpha, beta1, beta2, epsilon
+        run(s, len(w))
+    finally:
+        free(s)
 
 
 def rmsprop(w, g, v, Py_ssize_t count, int itemsize, double rate, double rho, double epsilon):
     cdef sweep s = make_sweep(RMSPROP, itemsize, count, g, w)
     s.square = <char *> address(v, True)
     s.rate, s.beta1, s.epsilon = rate, rho, epsilon
-    run(&s)
+    run(&s, 1)
 
 
 cdef sweep make_sweep(int operation, int itemsize, Py_ssize_t count, source, to) except *:
@@ -102,20 +113,30 @@ cdef sweep make_sweep(int operation, int itemsize, Py_ssize_t count, source, to)
     return s
 
 
-cdef void run(const sweep *s) noexcept:
-    cdef Py_ssize_t index, chunks = ceil_div(s.count, CHUNK)
-    cdef int team = team_size(<double> s.count * WORK)
+cdef void run(sweep *s, Py_ssize_t sweeps) noexcept:
+    """All chunks of some sweeps, shared out among the threads."""
+    cdef Py_ssize_t index, chunks = 0
+    cdef double elements = 0
+    for index in range(sweeps):
+        s[index].first = chunks
+        chunks += ceil_div(s[index].count, CHUNK)
+        elements += s[index].count
+    cdef int team = team_size(elements * WORK)
     with nogil:
         if team == 1:
             # A parallel region costs 0.6 us even for a team of one.
             for index in range(chunks):
-                run_chunk(s, index)
+                run_chunk(s, sweeps, index)
         else:
             for index in prange(chunks, schedule="static", num_threads=team):
-                run_chunk(s, index)
+                run_chunk(s, sweeps, index)
 
 
-cdef void run_chunk(const sweep *s, Py_ssize_t index) noexcept nogil:
+cdef void run_chunk(const sweep *s, Py_ssize_t sweeps, Py_ssize_t index) noexcept nogil:
+    while sweeps > 1 and index >= s[1].first:
+        s += 1
+        sweeps -= 1
+    index -= s.first
     cdef Py_ssize_t n = min(CHUNK, s.count - index * CHUNK), at = index * CHUNK * s.k.itemsize
     cdef char *to = s.to + at
     cdef const char *source = s.source + at

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _validation
-from ..ops.updates import adam_update
+from ..ops.updates import adam_update, adam_updates
 from .base import Optimizer, Rate
 
 
@@ -73,6 +73,23 @@ class Adam(Optimizer):
     def _begin_step(self, rate: float) -> None:
         step = self.iterations + 1
         self._alpha = rate * math.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+
+    def _update_all(
+        self, indices: list[int], variables: list[np.ndarray], grads: list[np.ndarray], rate: float
+    ) -> None:
+        if self.amsgrad or len({variable.dtype for variable in variables}) > 1:
+            super()._update_all(indices, variables, grads, rate)
+            return
+        adam_updates(
+            list(variables),
+            grads,
+            [self._momentums[i] for i in indices],
+            [self._velocities[i] for i in indices],
+            alpha=self._alpha,
+            beta_1=self.beta_1,
+            beta_2=self.beta_2,
+            epsilon=self.epsilon,
+        )
 
     def _update(self, i: int, variable: np.ndarray, grad: np.ndarray, rate: float) -> None:
         m, v = self._momentums[i], self._velocities[i]

@@ -225,14 +225,16 @@ class Optimizer:
         rate = self.learning_rate
         grads = self._clipped(grads)
         self._begin_step(rate)
-        for i, variable, grad in zip(indices, variables, grads, strict=True):
-            if (
-                grad.dtype != variable.dtype or not grad.flags.carray
-            ):  # Of another type or order, misaligned, read-only.
-                grad = np.array(grad, variable.dtype, order="C")
-            if self.weight_decay is not None and self._decayed[i]:
-                variable *= variable.dtype.type(1 - self.weight_decay * rate)
-            self._update(i, variable, grad, rate)
+        # Gradients of another type or order, misaligned or read-only are copied.
+        grads = [
+            grad if grad.dtype == variable.dtype and grad.flags.carray else np.array(grad, variable.dtype, order="C")
+            for grad, variable in zip(grads, variables, strict=True)
+        ]
+        if self.weight_decay is not None:
+            for i, variable in zip(indices, variables, strict=True):
+                if self._decayed[i]:
+                    variable *= variable.dtype.type(1 - self.weight_decay * rate)
+        self._update_all(indices, variables, grads, rate)
         self.iterations += 1
 
     def _indices(self, grads: list[np.ndarray], variables: list[np.ndarray]) -> list[int]:
@@ -276,6 +278,13 @@ class Optimizer:
 
     def _begin_step(self, rate: float) -> None:
         """What a step computes once for all parameters."""
+
+    def _update_all(
+        self, indices: list[int], variables: list[np.ndarray], grads: list[np.ndarray], rate: float
+    ) -> None:
+        """Move the parameters ``indices``, in place."""
+        for i, variable, grad in zip(indices, variables, grads, strict=True):
+            self._update(i, variable, grad, rate)
 
     def _update(self, i: int, variable: np.ndarray, grad: np.ndarray, rate: float) -> None:
         """Move parameter ``i``, in place."""
