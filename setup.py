@@ -48,6 +48,7 @@ MODULES = (
     "_conv_im2col",
     "_conv_winograd",
     "_conv_pooled",
+    "_conv_winners",
     "_pooling",
     "_resampling",
     "_elementwise",

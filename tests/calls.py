@@ -172,6 +172,13 @@ def conv_pooled_calls(p: Conv, make: Any = integers) -> Iterator[Call]:
     options |= {"activation": p.activation} | {"pool_" * (name != "pool_size") + name: pool[name] for name in pool}
     answer = reference.max_pool2d(y, **pool, return_indices=True)
     yield Call("conv2d_max_pool2d", (x, data["kernel"], data["bias"]), options, answer, ("out", "indices_out"))
+    del options["activation"]
+    g = make(np.random.default_rng(p.seed), answer[0].shape, np.float64)
+    wide = reference.max_pool2d_grad(g, answer[1], y.shape, **pool)
+    window = {name: value for name, value in options.items() if not name.startswith("pool_")}
+    gradient = reference.conv2d_grad_kernel(x, wide, (p.kh, p.kw), **window)
+    for kind in (np.int32, np.int64):
+        yield Call("conv2d_max_pool2d_grad_kernel", (x, g, answer[1].astype(kind), (p.kh, p.kw)), options, (gradient,))
 
 
 def depthwise_calls(p: Conv, make: Any = integers) -> Iterator[Call]:

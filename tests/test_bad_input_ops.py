@@ -31,6 +31,7 @@ def names() -> dict[str, Any]:
         "V": np.ones(5, f), "M": np.ones((5, 3), f), "MX": np.ones((2, 5), f), "MG": np.ones((2, 3), f),
         "C": np.ones(4, f), "OUT": big, "POUT": np.zeros((2, 4, 4, 4), f), "IOUT": np.zeros((2, 4, 4, 4), np.int32),
         "WIDE": np.zeros(600, f), "BAD": np.full((2, 4, 4, 4), 64, np.int32),
+        "PG": np.ones((2, 3, 3, 6), f), "PI": np.zeros((2, 3, 3, 6), np.int32),
         "NEG": np.full((2, 4, 4, 4), -1, np.int32), "NAN": np.full((2, 8, 8, 4), np.nan, f),
         "raising": raising, "one": lambda y: y[:1], "text": lambda y: "relu", "imaginary": lambda y: y * 1j,
         "spoils": spoils, "huge": 2**62,
@@ -83,6 +84,7 @@ RIGHT: dict[str, str] = {
     "dropout": "X, rate=0.5, key=1",
     "relu_bias_grad": "X, X",
     "conv2d_max_pool2d": "X, K",
+    "conv2d_max_pool2d_grad_kernel": "X, PG, PI, 3",
     "max_pool2d_grad_unchecked": "P, I, X.shape",
 }
 
@@ -231,7 +233,7 @@ def _array_cases() -> list[bad_input.Case]:
     for name, arguments in RIGHT.items():
         given, parameters = arguments.split(", "), list(inspect.signature(_function(name)).parameters)
         for i, value in enumerate(given):
-            if ".shape" in value or "=" in value or value in ("3", "I"):
+            if ".shape" in value or "=" in value or value in ("3", "I", "PI"):
                 continue
             for text, error, pattern in (*wrong, *(() if "2d" in name and value in ("IMG", "W") else (integers,))):
                 changed = ", ".join([*given[:i], text.replace("{value}", value), *given[i + 1 :]])
@@ -325,6 +327,12 @@ SHAPES_AND_OUT: list[bad_input.Case] = [
     ("ops.conv2d_max_pool2d(X, K, pool_padding=2)", ValueError, "pads must be smaller than the window"),
     ("ops.conv2d_max_pool2d(X, K, out=OUT)", ValueError, r"out must have shape \(2, 3, 3, 6\)"),
     ("ops.conv2d_max_pool2d(X, K, activation='tan')", ValueError, "activation"),
+    ("ops.conv2d_max_pool2d_grad_kernel(X, G, PI, 3)", ValueError, r"grad_output must have shape \(2, 3, 3, 6\)"),
+    ("ops.conv2d_max_pool2d_grad_kernel(X, PG, I, 3)", ValueError, r"indices must have shape \(2, 3, 3, 6\)"),
+    ("ops.conv2d_max_pool2d_grad_kernel(X, PG, PG, 3)", TypeError, "indices"),
+    ("ops.conv2d_max_pool2d_grad_kernel(X, PG, PI, 9)", ValueError, "does not fit"),
+    ("ops.conv2d_max_pool2d_grad_kernel(X, PG, PI, 3, pool_size=7)", ValueError, r"the window \(7, 7\) does not fit"),
+    ("ops.conv2d_max_pool2d_grad_kernel(X, PG, PI, 3, out=OUT)", ValueError, "out must have shape"),
     ("ops.max_pool2d_grad_unchecked(P[:1], I, X.shape)", ValueError, "grad_output must have shape"),
     ("ops.max_pool2d_grad_unchecked(P, I[:1], X.shape)", ValueError, "indices must have shape"),
     ("ops.batch_normalization(X, B, C)", ValueError, r"mean must have shape \(4,\)"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle import DTYPES, assert_exact, guarded_copy, normals
+from oracle import DTYPES, assert_exact, guarded_copy, integers, normals
 from problems import CONV_PROBLEMS
 
 import fastconv as fc
 from fastconv import layers, models, ops, utils
+from fastconv._core._conv_winners import winners_fit
 from fastconv.ops import conv_pooled
+from fastconv.ops._dispatch import conv_problem
+from fastconv.ops.pooling import pool_problem
 
 PROBLEMS = tuple(
     problem
@@ -51,6 +54,80 @@ def test_equal_to_the_two_operations(problem, isa, threads, small_chunks, rng):
             guarded.check()
 
 
+def always_winners(p, pool, itemsize, isa):
+    return p.dilation[1] == 1 and winners_fit(isa, itemsize, p.kh, p.kw * p.ic)
+
+
+@pytest.fixture(params=["winners alone", "all cells"])
+def way(request, monkeypatch):
+    """Both ways of the kernel's gradient, whichever is quicker."""
+    chosen = always_winners if request.param == "winners alone" else lambda *arguments: False
+    monkeypatch.setattr(conv_pooled, "_winners_pay", chosen)
+    return request.param
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+def test_kernel_gradient_equals_the_two_gradients(problem, isa, threads, way, rng):
+    for dtype, pool in zip((*DTYPES, np.float32, np.float64), (*POOLS, {"pool_size": (3, 2)}), strict=True):
+        n, oh, ow, filters = problem.output_shape
+        if "pool_padding" not in pool and min(np.subtract((oh, ow), pool["pool_size"])) < 0:
+            continue
+        between = (19 if n else 0, oh, ow, filters)
+        x = guarded_copy(integers(rng, (between[0], *problem.input_shape[1:]), dtype))
+        options = {key: value for key, value in problem.options.items() if key != "data_format"}
+        window = {key.removeprefix("pool_"): value for key, value in pool.items() if key != "pool_size"}
+        y = integers(rng, between, dtype)
+        _, places = fc.max_pool2d(y, pool["pool_size"], return_indices=True, **window)
+        grad, places = guarded_copy(integers(rng, places.shape, dtype)), guarded_copy(places)
+        wide = fc.max_pool2d_grad(grad.array, places.array, between, pool_size=pool["pool_size"], **window)
+        expected = fc.conv2d_grad_kernel(x.array, wide, problem.kernel_shape[:2], **options)
+        out = guarded_copy(np.full(expected.shape, np.nan, dtype))
+        result = ops.conv2d_max_pool2d_grad_kernel(
+            x.array, grad.array, places.array, problem.kernel_shape[:2], **options, **pool, out=out.array
+        )
+        assert result is out.array
+        assert_exact(out.array, expected, dtype)
+        for guarded in (x, grad, places, out):
+            guarded.check()
+
+
+def test_kernel_gradient_where_windows_cut_blocks(threads, way, rng):
+    """Blocks of rows that begin and end within windows, rows that no window covers, values that are not finite."""
+    image, between = (3, 41, 37, 1), (3, 41, 37)
+    for size, filters in ((2, 32), (3, 6), (5, 32)):
+        x = integers(rng, image)
+        _, places = fc.max_pool2d(integers(rng, (*between, filters)), size, return_indices=True)
+        grad = integers(rng, places.shape)
+        for array, where in ((grad, (1, 2, 3, 0)), (x, (2, 7, 9, 0))):
+            for value in (1.0, np.nan, np.inf):
+                array[where] = value
+                wide = fc.max_pool2d_grad(grad, places, (*between, filters), pool_size=size)
+                expected = fc.conv2d_grad_kernel(x, wide, 3, padding="same")
+                result = ops.conv2d_max_pool2d_grad_kernel(x, grad, places, 3, padding="same", pool_size=size)
+                assert_exact(result, expected)
+            array[where] = 1
+
+
+def test_wrong_indices_reach_no_foreign_memory(way, rng):
+    x, grad = guarded_copy(integers(rng, (2, 8, 8, 1))), integers(rng, (2, 4, 4, 3))
+    for index in (-1, 64, 2**31 - 1, -(2**31)):
+        places = np.full(grad.shape, index, np.int32)
+        result = ops.conv2d_max_pool2d_grad_kernel(x.array, grad, places, 3, padding="same")
+        assert np.isfinite(result).all()
+
+
+def test_small_kernels_sum_the_winners_alone(isa):
+    """LeNet's first layer is worth it, a layer of many channels is not."""
+
+    def pays(x_shape, kernel_shape):
+        p = conv_problem("conv2d", x_shape, kernel_shape, 1, "same", 1, 1, "channels_last")
+        pool = pool_problem("max_pool2d", p.y_shape, 2, None, "valid", "channels_last")
+        return conv_pooled._winners_pay(p, pool, 4, isa)
+
+    assert pays((128, 28, 28, 1), (5, 5, 1, 6)) == winners_fit(isa, 4, 5, 5)
+    assert not pays((128, 28, 28, 16), (5, 5, 16, 32))
+
+
 def test_problems_were_tried_on_the_fused_path():
     assert len(PROBLEMS) >= 25
     assert sum(problem.groups == 1 for problem in PROBLEMS) >= 20
@@ -69,6 +146,8 @@ def test_wrong_arrays_are_refused():
 @pytest.mark.parametrize("activation", ["relu", None])
 @pytest.mark.parametrize("strides", [2, 1])
 def test_fit_gives_the_weights_of_layer_by_layer(activation, strides, small_chunks, monkeypatch):
+    # Bit for bit where the sums have one order.
+    monkeypatch.setattr(conv_pooled, "_winners_pay", lambda *arguments: False)
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(21, 9, 8, 2)).astype("float32"), rng.integers(0, 3, 21)
 

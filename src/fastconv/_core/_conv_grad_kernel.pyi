@@ -23,3 +23,16 @@ class GradKernelPlan:
     @property
     def nbytes(self) -> int: ...
     def __call__(self, x: Array, grad_output: Array, out: Array) -> None: ...
+    def behind_pooling(
+        self,
+        x: Array,
+        grad_output: Array,
+        indices: Array,
+        out: Array,
+        *,
+        image: tuple[int, int, int, int],
+        grid: Pair,
+        window: Pair,
+        strides: Pair,
+        origin: Pair,
+    ) -> None: ...

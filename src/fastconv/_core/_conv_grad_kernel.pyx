@@ -12,6 +12,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
+from ._pooling cimport make_columns, make_pool, pool, spread_row
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
 from .kernels cimport FC_MR_MAX, fc_fetch, fc_kernels, fc_tile
 
@@ -31,6 +32,7 @@ cdef struct block:
     Py_ssize_t img, images           # first image, how many
     Py_ssize_t row, rows             # first grid row, how many (of each image)
     Py_ssize_t pixels
+    const char *grads                # of the first pixel
     bint by_tap                      # tap by tap, real cells only
     Py_ssize_t first, last           # channels of the group that are at hand
     # The runs of the tile's segments: seg_k and seg_len of the whole block; tables for the taps.
@@ -82,7 +84,9 @@ cdef struct grad:
     Py_ssize_t chunk, chunk_lines    # panels of grad_output, and lines of x, that are copied together
     Py_ssize_t parts, size, panel_size, run_count
     const char *x
-    const char *grad_output
+    const char *grad_output          # NULL: made block by block from the gradient of a max pooling behind
+    pool pool
+    Py_ssize_t grads_size            # elements of the memory for that
     char *sums
 
 
@@ -194,6 +198,33 @@ cdef class GradKernelPlan:
     def __call__(self, x, grad_output, out):
         """The gradient: x (n, ih, iw, c), grad_output (n, oh, ow, oc) -> out (kh, kw, c // groups, oc)."""
         cdef grad p = self.p
+        p.grad_output, p.grads_size = <const char *> address(grad_output, False), 0
+        self._run(&p, x, out)
+
+    def behind_pooling(self, x, grad_output, indices, out, *, tuple image, tuple grid, tuple window, tuple strides,
+                       tuple origin):
+        """The gradient where the convolution's output, image, went through a max pooling with strides = window.
+
+        grad_output and indices (n, oh, ow, oc) are the pooling's. What it gives for the convolution's output, mostly
+        zeros, is made in a thread's cache, a block at a time.
+        """
+        cdef grad p = self.p
+        cdef Py_ssize_t *columns
+        p.pool = make_pool(p.k.itemsize, image, grid, window, strides, origin, 0)
+        p.pool.y, p.pool.indices = <char *> address(grad_output, False), <char *> address(indices, False)
+        p.pool.k = p.k
+        # Windows may begin above the block's first row, and end below its last one; the lanes of the last vector may
+        # read on behind the last pixel.
+        p.grads_size = p.images * (p.rows + 3 * p.pool.sh) * p.gw * p.oc + p.k.nv_max * p.k.lanes
+        p.grad_output, p.ahead = NULL, False
+        columns = make_columns(&p.pool)
+        try:
+            self._run(&p, x, out)
+        finally:
+            free(columns)
+
+    cdef _run(self, grad *plan, x, out):
+        cdef grad p = plan[0]
         cdef int team = team_size(self.work)
         cdef Py_ssize_t itemsize = p.k.itemsize, panels = p.groups * p.n_panels
         cdef Py_ssize_t splits, index, room, chunk
@@ -201,9 +232,9 @@ cdef class GradKernelPlan:
         if p.blocks == 0 or p.size == 0:
             memset(result, 0, p.size * itemsize)
             return
-        p.x, p.grad_output = <const char *> address(x, False), <const char *> address(grad_output, False)
-        # Per thread: slab or lines, panels of grad_output, and the runs of its segments.
-        room = p.slab_size + p.panel_size + 5 * p.run_count * (8 // itemsize) + 192 // itemsize
+        p.x = <const char *> address(x, False)
+        # Per thread: slab or lines, panels of grad_output, a block of it, and the runs of its segments.
+        room = (p.slab_size + p.panel_size + p.grads_size + 5 * p.run_count * (8 // itemsize) + 256 // itemsize)
         cdef char *rooms = allocate((p.parts * p.size if p.parts > 1 else 0) + team * room, itemsize)
         p.sums = result if p.parts == 1 else rooms + team * room * itemsize
         splits = 1 if p.parts >= team else min(ceil_div(team, p.parts), panels)
@@ -225,18 +256,20 @@ cdef void run_part(grad *p, Py_ssize_t part, Py_ssize_t split, Py_ssize_t splits
     cdef Py_ssize_t index, first_panel = split * panels // splits, last_panel = (split + 1) * panels // splits, group
     cdef char *slab = aligned(room)
     cdef char *packed = aligned(slab + p.slab_size * itemsize)
+    cdef char *grads = aligned(packed + p.panel_size * itemsize)
     cdef char *sums = p.sums + (part * p.size if p.parts > 1 else 0) * itemsize
     cdef block b
     cdef const char *x
-    b.seg_k = <Py_ssize_t *> aligned(packed + p.panel_size * itemsize)
+    b.seg_k = <Py_ssize_t *> aligned(grads + p.grads_size * itemsize)
     b.seg_len, b.tap_a = b.seg_k + p.run_count, b.seg_k + 2 * p.run_count
     b.tap_k, b.tap_len = b.seg_k + 3 * p.run_count, b.seg_k + 4 * p.run_count
     if p.slabbed:
         memset(slab, 0, p.slab_size * itemsize)
     for index in range(first, last):
         place_block(p, &b, index)
+        b.grads = spread_block(p, &b, grads) if p.grad_output == NULL else block_grads(p, &b)
         # 0 * inf is nan: where grad_output is not finite the slab's zeros must not be multiplied, but left out.
-        b.by_tap = p.by_tap or p.slabbed and not p.k.finite(block_grads(p, &b), b.pixels * p.oc)
+        b.by_tap = p.by_tap or p.slabbed and not p.k.finite(b.grads, b.pixels * p.oc)
         x = block_input(p, &b, slab)
         if p.ahead:
             look_ahead(p, &b, index + 1 if index + 1 < last else index, last_panel - first_panel)
@@ -260,6 +293,22 @@ cdef void place_block(const grad *p, block *b, Py_ssize_t index) noexcept nogil:
 
 cdef inline const char *block_grads(const grad *p, const block *b) noexcept nogil:
     return p.grad_output + (b.img * p.gh + b.row) * p.gw * p.oc * p.k.itemsize
+
+
+cdef const char *spread_block(const grad *p, const block *b, char *to) noexcept nogil:
+    """A block's part of grad_output, from the gradient of the pooling behind: the windows that meet its rows."""
+    cdef Py_ssize_t row_size = p.gw * p.oc * p.k.itemsize, img, window
+    cdef Py_ssize_t first = (b.row + p.pool.top) // p.pool.sh
+    cdef Py_ssize_t last = min((b.row + b.rows - 1 + p.pool.top) // p.pool.sh + 1, p.pool.oh)
+    cdef Py_ssize_t top = max(first * p.pool.sh - p.pool.top, 0)
+    if first >= last:
+        # Rows that no window covers.
+        memset(to, 0, b.rows * row_size)
+        return to
+    for img in range(b.images):
+        for window in range(first, last):
+            spread_row(&p.pool, b.img + img, window, to + (img * p.gh - top) * row_size)
+    return to + (b.row - top) * row_size
 
 
 cdef void look_ahead(const grad *p, block *b, Py_ssize_t index, Py_ssize_t panels) noexcept nogil:
@@ -294,12 +343,13 @@ cdef void run_group(grad *p, block *b, Py_ssize_t group, Py_ssize_t first_panel,
     """Add a block's share to a group's kernel, for some of its panels: a chunk of x's lines for each chunk of panels.
     """
     cdef Py_ssize_t itemsize = p.k.itemsize, chunk, head = -1, panel, count, i
-    cdef const char *grads = block_grads(p, b) + group * p.ng * itemsize
+    cdef const char *grads = b.grads + group * p.ng * itemsize
     # All panels stay in L1, and behind the last pixel there are cells for the lanes that are left: grad_output is read
     # in place. These lanes see the next pixel and are not stored.
     cdef bint in_place = (p.groups == 1 and (p.n_panels == 1 or b.pixels * p.oc * itemsize <= GRADS_BYTES)
-                          and ((b.img * p.gh + b.row) * p.gw + b.pixels - 1) * p.oc + p.panel_first[p.n_panels]
-                          <= p.n * p.gh * p.gw * p.oc)
+                          and (p.grad_output == NULL
+                               or ((b.img * p.gh + b.row) * p.gw + b.pixels - 1) * p.oc + p.panel_first[p.n_panels]
+                               <= p.n * p.gh * p.gw * p.oc))
     b.first, b.last = 0, p.cg
     if not p.lined:
         x += group * p.cg * itemsize

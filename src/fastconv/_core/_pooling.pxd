@@ -1,4 +1,4 @@
-"""Pooling as other Cython files call it: a window's geometry, and one row of the output."""
+"""Pooling as other Cython files call it: a window's geometry, rows of the output and of the gradient."""
 
 from .kernels cimport fc_kernels
 
@@ -18,3 +18,4 @@ cdef pool make_pool(int itemsize, tuple image, tuple grid, tuple window, tuple s
                     Py_ssize_t window_cells)
 cdef double pool_work(const pool *p) noexcept
 cdef void pool_run(const pool *p, bint is_max, int team) noexcept nogil
+cdef void spread_row(const pool *p, Py_ssize_t img, Py_ssize_t row, char *image) noexcept nogil

@@ -123,21 +123,20 @@ def max_pool2d_spread(grad_output, indices, out, *, int itemsize, tuple image, t
     cdef Py_ssize_t *columns = make_columns(&p)
     if team == 1:
         for row in range(rows):
-            spread_row(&p, row // p.oh, row % p.oh)
+            spread_row(&p, row // p.oh, row % p.oh, p.x + row // p.oh * p.ih * p.iw * p.c * itemsize)
     else:
         for row in prange(rows, nogil=True, schedule="static", num_threads=team):
-            spread_row(&p, row // p.oh, row % p.oh)
+            spread_row(&p, row // p.oh, row % p.oh, p.x + row // p.oh * p.ih * p.iw * p.c * itemsize)
     free(columns)
 
 
-cdef void spread_row(const pool *p, Py_ssize_t img, Py_ssize_t row) noexcept nogil:
+cdef void spread_row(const pool *p, Py_ssize_t img, Py_ssize_t row, char *image) noexcept nogil:
     """The windows' rows of one row of the output, and behind the last one those that no window covers."""
     cdef fc_pool_row r = row_args(p, img, row)
     cdef Py_ssize_t row_size = p.iw * p.c * p.k.itemsize
-    cdef char *gx = p.x + img * p.ih * row_size
-    p.k.max_pool_spread_row(&r, gx)
+    p.k.max_pool_spread_row(&r, image)
     if row == p.oh - 1:
-        memset(gx + r.row_last * row_size, 0, (p.ih - r.row_last) * row_size)
+        memset(image + r.row_last * row_size, 0, (p.ih - r.row_last) * row_size)
 
 
 def max_pool2d_grad(grad_output, indices, out, *, int itemsize, Py_ssize_t n, Py_ssize_t in_pixels,

@@ -10,6 +10,7 @@ cdef extern from "fc_kernels.h" nogil:
         FC_LINEAR
         FC_RELU
         FC_PEAK_FMAS
+        FC_WINNER_ROWS
 
     void fc_fetch(const char *first, const char *last)
 
@@ -63,6 +64,16 @@ cdef extern from "fc_kernels.h" nogil:
         Py_ssize_t x_count
         Py_ssize_t window_cells
 
+    ctypedef struct fc_winners:
+        Py_ssize_t pixels, filters, rows
+        const void *grads
+        const void *indices
+        const Py_ssize_t *at
+        Py_ssize_t cells
+        const void *x
+        Py_ssize_t x_row
+        void *sums
+
     ctypedef struct fc_filter:
         Py_ssize_t mr, n
         const void *const *rows
@@ -113,6 +124,8 @@ cdef extern from "fc_kernels.h" nogil:
         void (*max_pool_spread_row)(const fc_pool_row *, void *gx) noexcept nogil
         void (*max_pool_grad)(void *gx, const void *grad, const void *indices, Py_ssize_t pixels, Py_ssize_t c,
                               Py_ssize_t c_first, Py_ssize_t c_count) noexcept nogil
+        Py_ssize_t winner_lanes
+        void (*winners)(const fc_winners *) noexcept nogil
         void (*relu)(void *y, const void *x, Py_ssize_t count) noexcept nogil
         void (*relu_grad)(void *gx, const void *grad, const void *y, Py_ssize_t count) noexcept nogil
         void (*softmax)(void *y, const void *x, Py_ssize_t rows, Py_ssize_t n) noexcept nogil

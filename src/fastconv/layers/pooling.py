@@ -143,6 +143,30 @@ class MaxPooling2D(_Pooling2D):
         self._keep(training, shape, indices, between, y)
         return y
 
+    def backward_behind(self, layer: Conv2D, grad_output: Any) -> None:
+        """``layer.backward(self.backward(grad_output))`` after ``call_behind``, where nobody wants the gradient of the
+        input of ``layer``, without ever writing the one between the two to memory.
+        """
+        grad_output, indices, _, relu_output = self._recall(grad_output)
+        assert layer._kept is not None
+        x = layer._kept[1][0]
+        grad_kernel = ops.conv2d_max_pool2d_grad_kernel(
+            x,
+            self._relu_grad(grad_output, relu_output),
+            indices,
+            layer.kernel_size,
+            strides=layer.strides,
+            padding=layer.padding,
+            dilation_rate=layer.dilation_rate,
+            groups=layer.groups,
+            pool_size=self.pool_size,
+            pool_strides=self.strides,
+            pool_padding=self.padding,
+            out=layer._empty("grad_kernel", layer.kernel.shape),
+        )
+        bias, layer._bias_grad = layer._bias_grad, None
+        layer._set_grads([grad_kernel, bias] if layer.use_bias and bias is not None else [grad_kernel])
+
     def backward(self, grad_output: Any) -> Array | None:
         grad_output, indices, input_shape, relu_output = self._recall(grad_output)
         if not self._needs_input_grad:

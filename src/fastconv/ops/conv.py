@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -432,14 +433,20 @@ def _grad_kernel_direct(p: ConvProblem, x: Array, grad_output: Array, gk: Array)
     isa = _runtime.get_isa()
     if fits_lanes(p, x.itemsize, isa):
         depthwise_grad_kernel_plan(p, x.itemsize, isa)(x, grad_output, gk)
-        return
-    fold = _grad_kernel_fold(p, _runtime.vector_lanes(x.itemsize, isa))
-    plan = _grad_kernel_plan(p, fold, x.itemsize, isa)
+    else:
+        run_grad_kernel_plan(p, gk, lambda plan, out: plan(x, grad_output, out))
+
+
+def run_grad_kernel_plan(p: ConvProblem, gk: Array, run: Callable[[GradKernelPlan, Array], None]) -> None:
+    """grad_kernel by the direct kernels: ``run`` executes a plan into an array."""
+    isa = _runtime.get_isa()
+    fold = _grad_kernel_fold(p, _runtime.vector_lanes(gk.itemsize, isa))
+    plan = _grad_kernel_plan(p, fold, gk.itemsize, isa)
     if fold == 1:
-        plan(x, grad_output, gk)
+        run(plan, gk)
         return
     wide = np.empty((p.kh, p.kw + (fold - 1) * p.strides[1], p.ic, fold, p.oc), gk.dtype)
-    plan(x, grad_output, wide)
+    run(plan, wide)
     gk[...] = wide[:, : p.kw, :, 0]
     with np.errstate(invalid="ignore"):  # inf - inf is nan, as in any other order of this sum
         for pixel in range(1, fold):

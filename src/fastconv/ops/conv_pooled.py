@@ -1,4 +1,6 @@
-"""Convolution and max pooling in one, for training: the convolution's output never reaches memory."""
+"""Convolution and max pooling in one, for training: what lies between the two, by far the largest array, and its
+gradient never reach memory.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,29 @@ from functools import lru_cache
 from typing import Any
 
 from .._core import _conv_pooled, _runtime
+from .._core._conv_winners import WinnersPlan, winners_fit
 from .._typing import Array, Padding, Size2D
-from .._validation import as_arrays, check_apart, check_ndim, check_shape
+from .._validation import as_arrays, as_index, as_indices, as_pair, check_apart, check_ndim, check_shape
 from ._arrays import Result, contiguous
+from ._conv_depthwise import fits_lanes
 from ._dispatch import ConvProblem, conv_problem, resolve_algorithm
+from ._plans import plan_cache
 from .activations import kernel_activation
-from .conv import conv2d, forward_plan
-from .pooling import INT32_MAX, PoolProblem, max_pool2d, pool_indices_dtype, pool_problem
+from .conv import conv2d, conv2d_grad_kernel, forward_plan, run_grad_kernel_plan
+from .pooling import (
+    INT32_MAX,
+    PoolProblem,
+    max_pool2d,
+    max_pool2d_grad_unchecked,
+    pool_indices_dtype,
+    pool_problem,
+)
 
 # Bytes of the convolution's output that a thread makes before it pools them: half of a usual L2, the rest is for the
 # images and the weights. A step of S3 (batch 128, 11 MB of output) takes 5.6 ms instead of 6.5 (one thread, AVX-512).
 CHUNK_BYTES = 512 * 1024
+# Cells of a plane up to which each has its place in a table: 8 MB.
+WINNERS_CELLS = 1 << 20
 
 
 def conv2d_max_pool2d(
@@ -86,6 +100,90 @@ def conv2d_max_pool2d(
         **geometry,
     )
     return y_result.finish(), places.finish()
+
+
+def conv2d_max_pool2d_grad_kernel(
+    x: Array,
+    grad_output: Array,
+    indices: Array,
+    kernel_size: Size2D,
+    *,
+    strides: Size2D = 1,
+    padding: Padding = "valid",
+    dilation_rate: Size2D = 1,
+    groups: int = 1,
+    pool_size: Size2D = 2,
+    pool_strides: Size2D | None = None,
+    pool_padding: Padding = "valid",
+    out: Array | None = None,
+) -> Array:
+    """The gradient of `conv2d_max_pool2d`, without an activation, in the kernel:
+    ``conv2d_grad_kernel(x, max_pool2d_grad(grad_output, indices, ...), kernel_size, ...)``.
+
+    Kernels of few channels sum the patches of the cells that won alone, in another order; others make the pooling's
+    gradient in cache.
+
+    Args:
+        x, kernel_size, strides, padding, dilation_rate, groups, out: as for :func:`conv2d_grad_kernel`.
+        grad_output: gradient of the pooling's output.
+        indices: as `conv2d_max_pool2d` gave them for the same problem; others give a wrong gradient.
+        pool_size, pool_strides, pool_padding: as for `conv2d_max_pool2d`.
+
+    Returns:
+        Array (kh, kw, in_channels // groups, filters).
+    """
+    where = "conv2d_max_pool2d_grad_kernel"
+    x, grad_output = as_arrays(where, x=x, grad_output=grad_output)
+    check_ndim(where, "x", x, 4, "(n, h, w, c)")
+    check_ndim(where, "grad_output", grad_output, 4, "(n, oh, ow, filters)")
+    kh, kw = as_pair(where, "kernel_size", kernel_size)
+    shape = kh, kw, x.shape[3] // max(as_index(where, "groups", groups), 1), grad_output.shape[3]
+    p = conv_problem(where, x.shape, shape, strides, padding, dilation_rate, groups, "channels_last")
+    pool = pool_problem(where, p.y_shape, pool_size, pool_strides, pool_padding, "channels_last")
+    check_shape(where, "grad_output", grad_output, pool.y_shape, "the pooling's output")
+    indices = as_indices(where, indices)
+    check_shape(where, "indices", indices, pool.y_shape, "grad_output's shape")
+    apart = pool.strides == pool.window and indices.dtype == pool_indices_dtype(p.y_shape, x.dtype)
+    if not (apart and supports_pooled(p)) or fits_lanes(p, x.itemsize, _runtime.get_isa()):
+        between = max_pool2d_grad_unchecked(
+            grad_output, indices, p.y_shape, pool_size=pool_size, strides=pool_strides, padding=pool_padding
+        )
+        return conv2d_grad_kernel(
+            x, between, kernel_size, strides=strides, padding=padding, dilation_rate=dilation_rate, groups=groups,
+            out=out,
+        )  # fmt: skip
+    gk = Result(where, shape, x.dtype, out, inputs=(x, grad_output, indices))
+    arrays = contiguous(x), contiguous(grad_output), contiguous(indices)
+    isa = _runtime.get_isa()
+    if not (_winners_pay(p, pool, x.itemsize, isa) and _winners_plan(p, pool, x.itemsize, isa)(*arrays, gk.array)):
+        run_grad_kernel_plan(p, gk.array, lambda plan, to: plan.behind_pooling(*arrays, to, **pool.geometry))
+    return gk.finish()
+
+
+@lru_cache(maxsize=512)
+def _winners_pay(p: ConvProblem, pool: PoolProblem, itemsize: int, isa: str) -> bool:
+    """Whether to sum the patches of the winners alone, instead of all, in cycles as measured on AVX2 and AVX-512."""
+    lanes = _runtime.vector_lanes(itemsize, isa)
+    alone = pool.grid[0] * pool.grid[1] * p.oc * (2 + 0.42 * p.kh)
+    dense = p.oh * p.ow * p.kh * p.kw * p.ic * -(-p.oc // lanes) * 0.8
+    fits = p.dilation[1] == 1 and winners_fit(isa, itemsize, p.kh, p.kw * p.ic)
+    return fits and alone < dense and p.oh * p.ow <= WINNERS_CELLS
+
+
+@plan_cache
+def _winners_plan(p: ConvProblem, pool: PoolProblem, itemsize: int, isa: str) -> WinnersPlan:
+    return WinnersPlan(
+        isa=isa,
+        itemsize=itemsize,
+        image=p.x_shape,
+        grid=(p.oh, p.ow),
+        steps=p.strides,
+        kernel=(p.kh, p.kw),
+        row_dilation=p.dilation[0],
+        origin=(p.pads[0][0], p.pads[1][0]),
+        filters=p.oc,
+        pixels=pool.grid[0] * pool.grid[1],
+    )
 
 
 def supports_pooled(p: ConvProblem) -> bool:

@@ -16,6 +16,7 @@ enum { FC_MR_MAX = 10 }; /* tallest tile, in rows */
 enum { FC_DEPTHWISE_CG_MAX = 8, FC_DEPTHWISE_SIZES = 4 };
 enum { FC_DEPTHWISE_MR_MAX = 8, FC_DEPTHWISE_TAPS = 3, FC_DEPTHWISE_LINES = 2 };
 enum { FC_FILTER_NV_MAX = 4, FC_FILTER_MR_MAX = 6 }; /* the same for one-channel filters */
+enum { FC_WINNER_ROWS = 7, FC_WINNER_FILTERS = 8 }; /* tallest kernel; most filters at a time */
 enum { FC_ALPHA_MAX = 6 }; /* side of Winograd's largest tile */
 
 enum { FC_DROPOUT_BLOCK = 1024 }; /* elements */
@@ -137,6 +138,26 @@ typedef struct fc_pool_row {
     ptrdiff_t window_cells;                    /* average's divisor where padding counts; 0: the real cells */
 } fc_pool_row;
 
+/* The gradient of a convolution's kernel where a max pooling follows: of its output only the cells that won a window
+ * have a gradient, so each filter sums its few patches, found by their indices:
+ *
+ *   sums[(f*rows + a)*winner_lanes + j] += sum over p < pixels of
+ *       grads[p*filters + f] * x[at[indices[p*filters + f]] + a*x_row + j],    f < filters, a < rows, j < winner_lanes
+ *
+ * in the order of p, one multiply-add each. An index that is not below `cells` counts as 0. Whole vectors of x are
+ * read, whatever the kernel's width is.
+ */
+typedef struct fc_winners {
+    ptrdiff_t pixels, filters;
+    ptrdiff_t rows;                            /* 1..FC_WINNER_ROWS */
+    const void *grads, *indices;               /* an index is as wide as an element */
+    const ptrdiff_t *at;                       /* where the patch of each cell starts */
+    ptrdiff_t cells;
+    const void *x;
+    ptrdiff_t x_row;
+    void *sums;
+} fc_winners;
+
 /* One register tile of a filter on one channel: mr output rows, nv*lanes neighbouring elements of each.
  *
  *   y[i*y_row + j]  =  sum over a < kh, b < kw of  w[a*w_row + b*w_step] * rows[i + a][x_first + b*x_step + j]
@@ -241,6 +262,8 @@ typedef struct fc_kernels {
     /* gx[index[i]*c + channel(i)] += grad[i], i over count pixels of channels c_first.. */
     void (*max_pool_grad)(void *gx, const void *grad, const void *indices, ptrdiff_t pixels, ptrdiff_t c,
                           ptrdiff_t c_first, ptrdiff_t c_count);
+    ptrdiff_t winner_lanes;
+    void (*winners)(const fc_winners *);
     void (*relu)(void *y, const void *x, ptrdiff_t count);
     void (*relu_grad)(void *gx, const void *grad, const void *y, ptrdiff_t count);
     void (*softmax)(void *y, const void *x, ptrdiff_t rows, ptrdiff_t n);

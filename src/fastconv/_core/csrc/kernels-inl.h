@@ -29,6 +29,13 @@ static const int32_t fc_first_lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0,
 #define FC_FIRST_LANES(words) _mm256_loadu_si256((const __m256i *)(fc_first_lanes + 8 - (words)))
 #endif
 
+/* Sums of a filter's patches in registers, beside a gradient and what is read from memory. */
+#if FC_REGISTERS >= 32
+#define FC_WINNER_SUMS 30
+#else
+#define FC_WINNER_SUMS 12
+#endif
+
 /* Every second lane of two vectors, for sums of neighbours. */
 #define FC_EVENS_2 0, 2
 #define FC_EVENS_4 FC_EVENS_2, 4, 6
