@@ -114,6 +114,7 @@ def test_wrong_indices_reach_no_foreign_memory(way, rng):
         places = np.full(grad.shape, index, np.int32)
         result = ops.conv2d_max_pool2d_grad_kernel(x.array, grad, places, 3, padding="same")
         assert np.isfinite(result).all()
+        x.check()
 
 
 def test_small_kernels_sum_the_winners_alone(isa):
@@ -174,3 +175,32 @@ def test_fit_gives_the_weights_of_layer_by_layer(activation, strides, small_chun
 
     for ours, theirs in zip(model(True), model(False), strict=True):
         assert_exact(ours, theirs)
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("kernel", [1, 3, (5, 3), 7])
+def test_backward_behind_gives_the_gradients_of_layer_by_layer(kernel, use_bias, way, threads, rng):
+    """On integers, so that the order of the sums does not matter; both ways of the kernel's gradient."""
+    conv = layers.Conv2D(6, kernel, padding="same", activation="relu", use_bias=use_bias)
+    pool = layers.MaxPooling2D(2)
+    x = integers(rng, (9, 11, 13, 1))
+    conv.build(x.shape)
+    conv.set_weights([integers(rng, weight.shape) for weight in conv.weights])
+    grad = integers(rng, pool(conv(x, training=True), training=True).shape)
+    conv.backward(pool.backward(grad))
+    expected = conv.grads
+    pool.call_behind(conv, x)
+    pool.backward_behind(conv, grad)
+    assert len(conv.grads) == len(expected) == 1 + use_bias
+    for ours, theirs in zip(conv.grads, expected, strict=True):
+        assert_exact(ours, theirs)
+    conv._kept = None
+    with pytest.raises(RuntimeError, match="backward needs the forward pass"):
+        pool.backward_behind(conv, grad)
+
+
+def test_large_windows_go_back_in_two_steps():
+    for size, expected in ((2, True), (4, True), (5, False)):
+        conv = layers.Conv2D(4, 3, activation="relu")
+        assert layers.MaxPooling2D(size).goes_back_behind(conv) == expected
+        assert not layers.MaxPooling2D(size, strides=1).goes_back_behind(conv)

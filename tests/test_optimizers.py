@@ -223,3 +223,34 @@ def test_arguments():
         optimizers.Adam(use_ema=True)
     with pytest.raises(ValueError, match="unknown argument 'decay'"):
         optimizers.SGD(decay=0.1)
+
+
+@pytest.mark.parametrize("make", [optimizers.SGD, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW])
+@pytest.mark.parametrize("dtype", ["float16", "int32", "complex64", ">f4"])
+def test_variables_of_another_type_are_refused(make, dtype):
+    """Also arrays that begin in a longer one: nothing behind them may be written."""
+    memory = np.ones(64, dtype)
+    with pytest.raises(ValueError, match=r"apply: a variable must be float32 or float64, C-contiguous"):
+        make(0.1).apply([np.ones(8, dtype)], [memory[:8]])
+    assert (memory == 1).all()
+
+
+@pytest.mark.parametrize("make", [optimizers.SGD, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW])
+def test_variables_that_cannot_be_moved_in_place_are_refused(make):
+    read_only = np.ones((4, 3), "float32")
+    read_only.flags.writeable = False
+    for variable in (np.ones((4, 3), "float32", order="F"), np.ones(8, "float32")[::2], read_only):
+        first = np.ones(2, "float32")
+        with pytest.raises(ValueError, match=r"apply: a variable must be float32 or float64, C-contiguous"):
+            make(0.1).apply([np.ones(2, "float32"), np.ones(variable.shape, "float32")], [first, variable])
+        assert (first == 1).all()
+
+
+def test_a_subclass_of_adam_moves_each_parameter_its_own_way():
+    class Still(optimizers.Adam):
+        def _update(self, i, variable, grad, rate):
+            super()._update(i, variable, np.zeros_like(grad), rate)
+
+    weight = np.ones(3, "float32")
+    Still(0.1).apply([np.ones(3, "float32")], [weight])
+    assert (weight == 1).all()

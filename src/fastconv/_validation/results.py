@@ -69,6 +69,16 @@ def check_update(where: str, **arrays: np.ndarray | None) -> None:
             raise ValueError(f"{where}: {name} must be C-contiguous, aligned and writeable.")
 
 
+def check_variable(where: str, variable: np.ndarray) -> None:
+    """A parameter that an optimiser is about to change in place."""
+    if not (variable.flags.carray and variable.dtype in FLOATS):
+        raise ValueError(
+            f"{where}: a variable must be float32 or float64, C-contiguous, aligned and writeable, received "
+            f"{variable.dtype} with {'writeable' if variable.flags.writeable else 'read-only'} memory and strides "
+            f"{variable.strides}. Make it with numpy.array(variable, 'float32')."
+        )
+
+
 def _cells_overlap(array: np.ndarray) -> bool:
     """Whether two cells of an array may be the same memory; never so for what slices and transposes give."""
     reach = array.itemsize

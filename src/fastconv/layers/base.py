@@ -368,10 +368,14 @@ class Layer:
 
     def _recall(self, grad_output: Any) -> tuple[Any, ...]:
         """``grad_output``, checked, and the kept values; the first thing that ``backward`` does."""
+        output_shape, values = self._kept_in_call()
+        return _validation.as_grad_output(self.name, grad_output, output_shape, np.dtype(self.dtype)), *values
+
+    def _kept_in_call(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """What ``_keep`` kept: the output's shape, and the values."""
         if self._kept is None:
             raise _validation.no_forward(self.name)
-        output_shape, values = self._kept
-        return _validation.as_grad_output(self.name, grad_output, output_shape, np.dtype(self.dtype)), *values
+        return self._kept
 
     def _set_grads(self, grads: list[Array]) -> None:
         """Set ``grads``, adding the regularisers' part in place."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, TypeGuard
 
 from .. import _validation, ops
+from ..ops.conv_pooled import fuses_back
 from ..ops.inference import Step, pool2d_step
 from ..ops.pooling import pool_indices_dtype
 from .base import Array, Layer, Shape, as_data_format, image_layout, join_image_shape, split_image_shape
@@ -143,16 +144,23 @@ class MaxPooling2D(_Pooling2D):
         self._keep(training, shape, indices, between, y)
         return y
 
+    def goes_back_behind(self, layer: Layer) -> TypeGuard[Conv2D]:
+        """Whether ``backward_behind`` serves for the two layers."""
+        return self.fits_behind(layer) and fuses_back(self.pool_size, self.strides)
+
     def backward_behind(self, layer: Conv2D, grad_output: Any) -> None:
         """``layer.backward(self.backward(grad_output))`` after ``call_behind``, where nobody wants the gradient of the
         input of ``layer``, without ever writing the one between the two to memory.
         """
         grad_output, indices, _, relu_output = self._recall(grad_output)
-        assert layer._kept is not None
-        x = layer._kept[1][0]
+        _, (x, _) = layer._kept_in_call()
+        grad_output, grad_bias = self._relu_bias_grad(grad_output, relu_output)
+        if not layer.trainable:
+            layer._set_grads([])
+            return
         grad_kernel = ops.conv2d_max_pool2d_grad_kernel(
             x,
-            self._relu_grad(grad_output, relu_output),
+            grad_output,
             indices,
             layer.kernel_size,
             strides=layer.strides,
@@ -164,8 +172,7 @@ class MaxPooling2D(_Pooling2D):
             pool_padding=self.padding,
             out=layer._empty("grad_kernel", layer.kernel.shape),
         )
-        bias, layer._bias_grad = layer._bias_grad, None
-        layer._set_grads([grad_kernel, bias] if layer.use_bias and bias is not None else [grad_kernel])
+        layer._set_grads([grad_kernel, grad_bias] if layer.use_bias else [grad_kernel])
 
     def backward(self, grad_output: Any) -> Array | None:
         grad_output, indices, input_shape, relu_output = self._recall(grad_output)
@@ -184,13 +191,16 @@ class MaxPooling2D(_Pooling2D):
 
     def _relu_grad(self, grad_output: Array, relu_output: Array) -> Array:
         """The gradient of the relu before the pooling, and with it that of the bias: both from the fewer cells here."""
-        out = self._grad_buffer("grad_activation", grad_output)
         if self.data_format == "channels_first":
-            return ops.relu_grad(grad_output, relu_output, out=out)
+            return ops.relu_grad(grad_output, relu_output, out=self._grad_buffer("grad_activation", grad_output))
         assert self._relu_before is not None
-        bias_out = self._empty("grad_bias", out.shape[-1:])
-        out, self._relu_before._bias_grad = ops.relu_bias_grad(grad_output, relu_output, out=out, bias_out=bias_out)
+        out, self._relu_before._bias_grad = self._relu_bias_grad(grad_output, relu_output)
         return out
+
+    def _relu_bias_grad(self, grad_output: Array, relu_output: Array) -> tuple[Array, Array]:
+        out = self._grad_buffer("grad_activation", grad_output)
+        bias_out = self._empty("grad_bias", out.shape[-1:])
+        return ops.relu_bias_grad(grad_output, relu_output, out=out, bias_out=bias_out)
 
 
 class AveragePooling2D(_Pooling2D):

@@ -167,7 +167,7 @@ class Pass:
             if behind.fits_behind(layer):
                 at = self._steps.index(layer)
                 self._steps[at : at + 2] = [partial(behind.call_behind, layer)]
-                if self._back and layer is self._back[0][0] and behind.strides == behind.pool_size:
+                if self._back and layer is self._back[0][0] and behind.goes_back_behind(layer):
                     self._back[:2] = [(behind, partial(behind.backward_behind, layer))]
         self._before: list[tuple[int, bool, int]] = []
 

@@ -29,8 +29,11 @@ from .pooling import (
 # Bytes of the convolution's output that a thread makes before it pools them: half of a usual L2, the rest is for the
 # images and the weights. A step of S3 (batch 128, 11 MB of output) takes 5.6 ms instead of 6.5 (one thread, AVX-512).
 CHUNK_BYTES = 512 * 1024
-# Cells of a plane up to which each has its place in a table: 8 MB.
-WINNERS_CELLS = 1 << 20
+# Rows of a window up to which the pooling's gradient is made block by block: a block begins and ends within windows,
+# whose other rows are made in vain (3x3 filters behind 112x112 pixels: 1.2 times as fast for 2 rows, as fast for 8).
+WINDOW_ROWS = 4
+# Elements of an image up to which its winners are summed alone: a thread copies it, and a table has all cells' places.
+WINNERS_CELLS = 1 << 16
 
 
 def conv2d_max_pool2d(
@@ -126,7 +129,7 @@ def conv2d_max_pool2d_grad_kernel(
     Args:
         x, kernel_size, strides, padding, dilation_rate, groups, out: as for :func:`conv2d_grad_kernel`.
         grad_output: gradient of the pooling's output.
-        indices: as `conv2d_max_pool2d` gave them for the same problem; others give a wrong gradient.
+        indices: as `conv2d_max_pool2d` gave them for the same problem; others give a wrong gradient or an error.
         pool_size, pool_strides, pool_padding: as for `conv2d_max_pool2d`.
 
     Returns:
@@ -143,31 +146,39 @@ def conv2d_max_pool2d_grad_kernel(
     check_shape(where, "grad_output", grad_output, pool.y_shape, "the pooling's output")
     indices = as_indices(where, indices)
     check_shape(where, "indices", indices, pool.y_shape, "grad_output's shape")
-    apart = pool.strides == pool.window and indices.dtype == pool_indices_dtype(p.y_shape, x.dtype)
-    if not (apart and supports_pooled(p)) or fits_lanes(p, x.itemsize, _runtime.get_isa()):
+    gk = Result(where, shape, x.dtype, out, inputs=(x, grad_output, indices))
+    isa = _runtime.get_isa()
+    usual = indices.dtype == pool_indices_dtype(p.y_shape, x.dtype) and fuses_back(pool.window, pool.strides)
+    if not (usual and supports_pooled(p)) or fits_lanes(p, x.itemsize, isa):
         between = max_pool2d_grad_unchecked(
             grad_output, indices, p.y_shape, pool_size=pool_size, strides=pool_strides, padding=pool_padding
         )
-        return conv2d_grad_kernel(
+        conv2d_grad_kernel(
             x, between, kernel_size, strides=strides, padding=padding, dilation_rate=dilation_rate, groups=groups,
-            out=out,
+            out=gk.array,
         )  # fmt: skip
-    gk = Result(where, shape, x.dtype, out, inputs=(x, grad_output, indices))
+        return gk.finish()
     arrays = contiguous(x), contiguous(grad_output), contiguous(indices)
-    isa = _runtime.get_isa()
     if not (_winners_pay(p, pool, x.itemsize, isa) and _winners_plan(p, pool, x.itemsize, isa)(*arrays, gk.array)):
         run_grad_kernel_plan(p, gk.array, lambda plan, to: plan.behind_pooling(*arrays, to, **pool.geometry))
     return gk.finish()
 
 
+def fuses_back(window: tuple[int, int], strides: tuple[int, int]) -> bool:
+    """Whether `conv2d_max_pool2d_grad_kernel` makes the gradient between in cache, for windows of this kind."""
+    return window == strides and window[0] <= WINDOW_ROWS
+
+
 @lru_cache(maxsize=512)
 def _winners_pay(p: ConvProblem, pool: PoolProblem, itemsize: int, isa: str) -> bool:
-    """Whether to sum the patches of the winners alone, instead of all, in cycles as measured on AVX2 and AVX-512."""
+    """Whether to sum the patches of the winners alone, instead of all: cycles of an image, as the first layers of the
+    networks in benchmarks/train.py took on AVX2 and AVX-512.
+    """
     lanes = _runtime.vector_lanes(itemsize, isa)
     alone = pool.grid[0] * pool.grid[1] * p.oc * (2 + 0.42 * p.kh)
     dense = p.oh * p.ow * p.kh * p.kw * p.ic * -(-p.oc // lanes) * 0.8
     fits = p.dilation[1] == 1 and winners_fit(isa, itemsize, p.kh, p.kw * p.ic)
-    return fits and alone < dense and p.oh * p.ow <= WINNERS_CELLS
+    return fits and alone < dense and max(p.oh * p.ow, p.ih * p.iw * p.ic) <= WINNERS_CELLS
 
 
 @plan_cache

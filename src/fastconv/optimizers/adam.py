@@ -77,7 +77,8 @@ class Adam(Optimizer):
     def _update_all(
         self, indices: list[int], variables: list[np.ndarray], grads: list[np.ndarray], rate: float
     ) -> None:
-        if self.amsgrad or len({variable.dtype for variable in variables}) > 1:
+        one_by_one = self.amsgrad or type(self)._update is not Adam._update
+        if one_by_one or len({variable.dtype for variable in variables}) > 1:
             super()._update_all(indices, variables, grads, rate)
             return
         adam_updates(

@@ -26,7 +26,8 @@ _OFF: dict[str, tuple[Any, ...]] = {
 
 
 class Optimizer:
-    """Base of the optimizers: state, step counter, clipping and weight decay; subclasses update one parameter.
+    """Base of the optimizers: state, step counter, clipping and weight decay; subclasses update one parameter,
+    or all at once.
 
     Args:
         learning_rate: The step size: a positive number (0 is allowed), which can be set at any time; a
@@ -250,6 +251,7 @@ class Optimizer:
                 raise _validation.wrong_state(
                     where, f"a gradient has shape {grad.shape}, its variable {variable.shape}.", "They must be equal."
                 )
+            _validation.check_variable(where, variable)
         return indices
 
     def _places(self, where: str, variables: list[np.ndarray]) -> list[int]:
