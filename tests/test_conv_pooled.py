@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle import DTYPES, assert_exact, guarded_copy, integers, normals
+from oracle import DTYPES, assert_exact, assert_same_bits, guarded_copy, integers, normals
 from problems import CONV_PROBLEMS
 
 import fastconv as fc
@@ -115,6 +115,17 @@ def test_wrong_indices_reach_no_foreign_memory(way, rng):
         result = ops.conv2d_max_pool2d_grad_kernel(x.array, grad, places, 3, padding="same")
         assert np.isfinite(result).all()
         x.check()
+
+
+def test_kernel_gradient_has_the_same_bits_on_any_number_of_threads(isa, way, rng):
+    x, grad = normals(rng, (150, 28, 29, 1)), normals(rng, (150, 14, 14, 6))  # enough work for a team
+    _, places = fc.max_pool2d(normals(rng, (150, 28, 29, 6)), return_indices=True)
+    found = []
+    for count in (1, 2, 3, 5):
+        fc.set_num_threads(count)
+        found.append(ops.conv2d_max_pool2d_grad_kernel(x, grad, places, 3, padding="same"))
+    for other in found[1:]:
+        assert_same_bits(other, found[0])
 
 
 def test_small_kernels_sum_the_winners_alone(isa):
