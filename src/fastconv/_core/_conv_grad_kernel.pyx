@@ -223,8 +223,7 @@ cdef class GradKernelPlan:
         finally:
             free(columns)
 
-    cdef _run(self, grad *plan, x, out):
-        cdef grad p = plan[0]
+    cdef _run(self, grad *p, x, out):
         cdef int team = team_size(self.work)
         cdef Py_ssize_t itemsize = p.k.itemsize, panels = p.groups * p.n_panels
         cdef Py_ssize_t splits, index, room, chunk
@@ -234,14 +233,14 @@ cdef class GradKernelPlan:
             return
         p.x = <const char *> address(x, False)
         # Per thread: slab or lines, panels of grad_output, a block of it, and the runs of its segments.
-        room = (p.slab_size + p.panel_size + p.grads_size + 5 * p.run_count * (8 // itemsize) + 256 // itemsize)
+        room = p.slab_size + p.panel_size + p.grads_size + 5 * p.run_count * (8 // itemsize) + 256 // itemsize
         cdef char *rooms = allocate((p.parts * p.size if p.parts > 1 else 0) + team * room, itemsize)
         p.sums = result if p.parts == 1 else rooms + team * room * itemsize
         splits = 1 if p.parts >= team else min(ceil_div(team, p.parts), panels)
         chunk = max(ceil_div(p.size, team), 256)
         with nogil:
             for index in prange(p.parts * splits, schedule="static", num_threads=team):
-                run_part(&p, index // splits, index % splits, splits, rooms + threadid() * room * itemsize)
+                run_part(p, index // splits, index % splits, splits, rooms + threadid() * room * itemsize)
             if p.parts > 1:
                 for index in prange(ceil_div(p.size, chunk), schedule="static", num_threads=team):
                     p.k.sum_rows(result + index * chunk * itemsize, p.sums + index * chunk * itemsize, p.parts,
