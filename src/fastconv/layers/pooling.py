@@ -129,20 +129,26 @@ class MaxPooling2D(_Pooling2D):
             x,
             layer.kernel,
             layer.bias,
-            strides=layer.strides,
-            padding=layer.padding,
-            dilation_rate=layer.dilation_rate,
-            groups=layer.groups,
             activation=layer._fused_activation,
-            pool_size=self.pool_size,
-            pool_strides=self.strides,
-            pool_padding=self.padding,
+            **self._options_behind(layer),
             out=self._empty("output", shape),
             indices_out=self._empty("indices", shape, pool_indices_dtype(between, x.dtype)),
         )
         layer._keep(training, between, x, None)
         self._keep(training, shape, indices, between, y)
         return y
+
+    def _options_behind(self, layer: Conv2D) -> dict[str, Any]:
+        """Both layers' geometry, as the operations that fuse them take it."""
+        return {
+            "strides": layer.strides,
+            "padding": layer.padding,
+            "dilation_rate": layer.dilation_rate,
+            "groups": layer.groups,
+            "pool_size": self.pool_size,
+            "pool_strides": self.strides,
+            "pool_padding": self.padding,
+        }
 
     def goes_back_behind(self, layer: Layer) -> TypeGuard[Conv2D]:
         """Whether ``backward_behind`` serves for the two layers."""
@@ -163,13 +169,7 @@ class MaxPooling2D(_Pooling2D):
             grad_output,
             indices,
             layer.kernel_size,
-            strides=layer.strides,
-            padding=layer.padding,
-            dilation_rate=layer.dilation_rate,
-            groups=layer.groups,
-            pool_size=self.pool_size,
-            pool_strides=self.strides,
-            pool_padding=self.padding,
+            **self._options_behind(layer),
             out=layer._empty("grad_kernel", layer.kernel.shape),
         )
         layer._set_grads([grad_kernel, grad_bias] if layer.use_bias else [grad_kernel])
@@ -198,6 +198,7 @@ class MaxPooling2D(_Pooling2D):
         return out
 
     def _relu_bias_grad(self, grad_output: Array, relu_output: Array) -> tuple[Array, Array]:
+        """The gradients of the relu and of the bias before it."""
         out = self._grad_buffer("grad_activation", grad_output)
         bias_out = self._empty("grad_bias", out.shape[-1:])
         return ops.relu_bias_grad(grad_output, relu_output, out=out, bias_out=bias_out)
