@@ -48,13 +48,7 @@ def sections(isa: str | None, threads: int, quick: bool) -> list[Section]:
     networks = ["--networks", "lenet_s5"] if quick else []
     length = ["--seconds", "0.01", "--repeat", "1"] if quick else ["--seconds", "0.25", "--repeat", "9"]
     counts = [str(count) for count in sorted({1, threads})]
-    # ONNX Runtime, and so prediction's ratio to it, cannot be kept to another instruction set than its best.
-    ways = (
-        [(kept, "")]
-        if isa in (None, fc.available_isas()[0])
-        else [(kept, ""), ([], ", each on its best instruction set")]
-    )
-    return [
+    found = [
         Section(
             f"Convolutions on {threads} threads, beside the peers",
             ["peers.py", *lists, "--threads", str(threads), *kept, *repeat],
@@ -71,21 +65,18 @@ def sections(isa: str | None, threads: int, quick: bool) -> list[Section]:
             "Image filters, beside SciPy and OpenCV",
             ["filters.py", *(["--images", "28", "--kernels", "3"] if quick else []), *kept, *repeat],
         ),
-        *(
-            section
-            for limit, who in ways
-            for section in (
-                Section(
-                    f"Training: seconds per epoch of MNIST{who}",
-                    ["train.py", "--threads", *counts, *limit, *networks, *length],
-                ),
-                Section(
-                    f"Prediction: seconds for 1 and for 256 images{who}",
-                    ["train.py", "--predict", "--threads", *counts, *limit, *networks],
-                ),
-            )
-        ),
     ]
+    ways = [(kept, "")]
+    if isa not in (None, fc.available_isas()[0]):
+        # ONNX Runtime, and so prediction's ratio to it, cannot be kept to another instruction set than its best.
+        ways.append(([], ", each on its best instruction set"))
+    for limit, who in ways:
+        command = ["train.py", "--threads", *counts, *limit, *networks]
+        found += [
+            Section(f"Training: seconds per epoch of MNIST{who}", [*command, *length]),
+            Section(f"Prediction: seconds for 1 and for 256 images{who}", [*command, "--predict"]),
+        ]
+    return found
 
 
 def run(section: Section) -> tuple[str, int]:
