@@ -247,7 +247,8 @@ cdef void run_lines(const depthwise *p, fc_depthwise *t, const axis *rows, Py_ss
     cdef const char *w = p.w + (rows.weight + tap * rows.weight_step) * w_row * itemsize
     cdef char *out = p.out + (img * p.oh + rows.first + m * rows.step) * out_row * itemsize
     # Columns whose windows leave the image: the pixels of a run lie below each other.
-    t.lines, t.pixels, t.phases, t.fresh, t.x_step, t.y_step = 1, lines, 1, 0, t.x_line, t.y_line
+    t.lines, t.pixels, t.phases, t.x_step, t.y_step = 1, lines, 1, t.x_line, t.y_line
+    t.fresh = t.writes_on = 0
     for phase in range(p.col_phases):
         cols = &p.cols[phase]
         for col in range(cols.inner_first):
@@ -258,16 +259,16 @@ cdef void run_lines(const depthwise *p, fc_depthwise *t, const axis *rows, Py_ss
     while line < lines:
         t.lines = min(lines - line, FC_DEPTHWISE_LINES)
         # All phases read the same rows: one of them fetches the next.
-        fresh = t.lines * rows.in_step if rows.first == 0 and rows.tap_step == 1 else 0
+        fresh = rows.in_step if rows.first == 0 and rows.tap_step == 1 else 0
         if p.pairs > 0:
-            t.fresh = fresh
+            t.fresh, t.writes_on = fresh, 1
             run_pairs(p, t, x + line * t.x_line * itemsize, w, out + line * t.y_line * itemsize)
             line += t.lines
             continue
         for phase in range(p.col_phases):
             cols = &p.cols[phase]
             t.pixels = cols.inner_last - cols.inner_first
-            t.fresh = fresh if phase == 0 else 0
+            t.fresh, t.writes_on = fresh if phase == 0 else 0, phase == 0
             if t.pixels > 0:
                 t.x_step, t.y_step = cols.in_step * p.c, cols.step * p.c
                 run_pixels(p, t, cols, cols.inner_first, x + line * t.x_line * itemsize, w,

@@ -34,7 +34,7 @@ cdef extern from "fc_kernels.h" nogil:
         int activation
 
     ctypedef struct fc_depthwise:
-        Py_ssize_t lines, pixels, channels, fresh
+        Py_ssize_t lines, pixels, channels, fresh, writes_on
         const void *x
         Py_ssize_t x_line, x_step, x_row, x_col
         const void *w

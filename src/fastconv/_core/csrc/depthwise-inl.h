@@ -88,12 +88,6 @@ static FC_INLINE void FN(depthwise_tile)(const fc_depthwise *t, const FC_REAL *x
     const int relu = t->activation == FC_RELU;
     const int outputs = lines * phases, sums = cg > outputs ? cg : outputs;
     const ptrdiff_t w_sum = phases == 1 ? LANES : w_col, y_sum = phases == 1 ? t->y_line : t->channels;
-    const FC_REAL *ahead = x + (t->rows + lines - 1) * t->x_row;
-    for (ptrdiff_t f = t->fresh; f > 0; f--) {
-        for (int j = 0; j < mr * (step ? step : 1); j++)
-            __builtin_prefetch(ahead + j * (step ? x_col : x_step), 0, 2);
-        ahead += t->x_row;
-    }
     FC_UNROLL
     for (int i = 0; i < mr; i++) {
         FC_UNROLL
@@ -144,6 +138,20 @@ static FC_INLINE void FN(depthwise_tile)(const fc_depthwise *t, const FC_REAL *x
     }
 }
 
+/* What the lines after these will read, beyond what is read here, and write: the tile of one vector of channels brings
+ * its share into the caches, each cache line once. Its distance is a whole line or two: the memory that the vectors of
+ * a tile go through in turn is too scattered for the processor to foresee. x and y: channel 0 of the tile's pixels. */
+static FC_INLINE void FN(depthwise_fetch)(const fc_depthwise *t, const FC_REAL *x, const FC_REAL *y, ptrdiff_t at,
+                                          const int lines, const int reads, const int writes) {
+    x += (t->rows + lines - 1) * t->x_row + at * reads;
+    for (ptrdiff_t row = t->fresh * lines; row > 0; row--, x += t->x_row)
+        for (int j = 0; j < reads * LANES; j += 64 / FC_REAL_BYTES) __builtin_prefetch(x + j, 0, 3);
+    if (!t->writes_on) return;
+    y += lines * t->y_line + at * writes;
+    for (int line = 0; line < lines; line++, y += t->y_line)
+        for (int j = 0; j < writes * LANES; j += 64 / FC_REAL_BYTES) __builtin_prefetch(y + j, 1, 3);
+}
+
 /* Pixels first .. last, all channels; last - first is a multiple of mr. The last vector ends with the last channel: it
  * may do channels of the one before again. `part`: the channels do not fill one vector. */
 static FC_INLINE void FN(depthwise_pixels)(const fc_depthwise *t, ptrdiff_t line, ptrdiff_t first, ptrdiff_t last,
@@ -160,6 +168,7 @@ static FC_INLINE void FN(depthwise_pixels)(const fc_depthwise *t, ptrdiff_t line
         }
         for (ptrdiff_t at = 0; at < channels; at += LANES) {
             const ptrdiff_t ch = at + LANES <= channels ? at : channels - LANES;
+            FN(depthwise_fetch)(t, x, y, ch, lines, mr * (step ? step : 1), mr * phases);
             FN(depthwise_tile)(t, x + ch, cg == 1 ? w + ch : w, bias ? bias + ch : NULL, y + ch, cg, mr, lines, phases,
                                step, LANES);
             w += cg == 1 ? 0 : t->w_vector;

@@ -88,7 +88,8 @@ typedef struct fc_tile {
  */
 typedef struct fc_depthwise {
     ptrdiff_t lines, pixels, channels;
-    ptrdiff_t fresh;                           /* rows of x below the windows' last to be brought into L2 */
+    ptrdiff_t fresh;                           /* rows of x that a line reads and the one before it does not, or 0 */
+    ptrdiff_t writes_on;                       /* whether other lines of y follow at once */
     const void *x;
     ptrdiff_t x_line, x_step, x_row, x_col;
     const void *w;
