@@ -23,9 +23,9 @@ enum { FC_DROPOUT_BLOCK = 1024 }; /* elements */
 
 enum fc_activation { FC_LINEAR = 0, FC_RELU = 1 };
 
-/* Ask for the lines of first <= address < last, towards L2; they need not be anybody's memory. */
+/* Ask for the lines of first <= address < last, into the caches; they need not be anybody's memory. */
 static inline void fc_fetch(const char *first, const char *last) {
-    for (; first < last; first += 64) __builtin_prefetch(first, 0, 2);
+    for (; first < last; first += 64) __builtin_prefetch(first, 0, 3);
 }
 
 /* One register tile of a batch-reduced matrix product (arXiv:1906.06440, section 2): mr rows, nv*lanes columns.
