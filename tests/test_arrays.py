@@ -10,6 +10,7 @@ from problems import EXACT_ALGORITHMS
 
 import fastconv as fc
 from fastconv import ops
+from fastconv._core import _runtime
 
 WITH_OUT = [operation for operation in OPERATIONS if operation.takes_out]
 
@@ -446,3 +447,31 @@ def test_out_may_lie_in_memory_as_it_likes(laid_out, algorithm, rng):
     out = laid_out(np.full(expected.shape, np.nan, np.float32))
     assert fc.conv2d(x, kernel, algorithm=algorithm, out=out) is out
     assert_exact(out, expected)
+
+
+@pytest.mark.parametrize(
+    ("case", "own"),
+    [
+        (lambda m: (m[:8], (m[8:16], None, m[16:])), True),
+        (lambda m: (m[8:16], (m[:8], m[16:])), True),
+        (lambda m: (m[:8], (m[7:16],)), False),
+        (lambda m: (m[7:16], (m[:8],)), False),
+        (lambda m: (m, (m[3:4],)), False),
+        (lambda m: (m[3:4], (m,)), False),
+        (lambda m: (m[:0], (m,)), True),
+        (lambda m: (m[:8:2], (m[16:],)), False),
+        (lambda m: (m[7::-1], (m[16:],)), False),
+        (lambda m: (m[:8], (m[16::2],)), False),
+        (lambda m: (m[:16].reshape(4, 4).T, ()), False),
+        (lambda m: (read_only(m[:8]), (m[16:],)), False),
+        (lambda m: (m.view("u1")[1:33].view("f4"), (m[16:],)), False),
+    ],
+)
+def test_own_memory_is_plain_and_apart(case, own):
+    out, others = case(np.zeros(24, "float32"))
+    assert _runtime.is_own_memory(out, out.itemsize, others) is own
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array

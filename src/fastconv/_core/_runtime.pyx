@@ -149,6 +149,30 @@ cdef void *address(object source, bint writable) except? NULL:
     return first
 
 
+def is_own_memory(out not None, Py_ssize_t itemsize, tuple others not None):
+    """Whether the array `out` is plainly C-contiguous, aligned and writeable, and meets none of the others.
+
+    False where that takes a closer look: any of the arrays is not C-contiguous. None among them stands for no array.
+    """
+    cdef Py_buffer view
+    cdef const char *first
+    cdef const char *end
+    cdef bint apart
+    try:
+        PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
+        first, end = <const char *> view.buf, <const char *> view.buf + view.len
+        PyBuffer_Release(&view)
+        apart = <size_t> first % itemsize == 0
+        for other in others:
+            if other is not None:
+                PyObject_GetBuffer(other, &view, PyBUF_SIMPLE)
+                apart = apart and (end <= <const char *> view.buf or <const char *> view.buf + view.len <= first)
+                PyBuffer_Release(&view)
+    except (BufferError, ValueError):
+        return False
+    return apart
+
+
 cdef char *allocate(Py_ssize_t count, Py_ssize_t itemsize) except NULL:
     """Scratch for `count` elements, to be freed by the caller."""
     cdef char *memory

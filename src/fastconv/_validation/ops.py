@@ -195,6 +195,14 @@ def check_ndim(where: str, name: str, array: np.ndarray, ndim: int, layout: str)
 
 def as_arrays(where: str, **values: Any) -> list[np.ndarray]:
     """Several arrays brought to their common type, float32 or float64 (numpy.result_type)."""
+    dtype = None
+    for value in values.values():  # the usual case, quickly
+        if type(value) is not np.ndarray or not (value.dtype is dtype or dtype is None):
+            break
+        dtype = value.dtype
+    else:
+        if dtype is FLOAT32 or dtype is FLOAT64:
+            return list(values.values())
     arrays = [as_array(where, name, value) for name, value in values.items()]
     dtype = arrays[0].dtype
     for array in arrays:

@@ -139,6 +139,7 @@ class Layer:
         self._axis_sizes: dict[int, int] = {}  # axes whose length the weights have fixed
         self._kept: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
         self._buffers: dict[str, Array] = {}
+        self._last_buffers: dict[str, tuple[Any, Any, Array]] = {}  # (shape, type, part of a buffer) as last wanted
         # The switches of a training loop. Two name the thread for which they are on, 0 for none: others may predict.
         self._reuse_buffers = 0  # write outputs and gradients into the same memory at each step
         self._emit_logits = 0  # leave out a final softmax or sigmoid, forward and back
@@ -390,9 +391,13 @@ class Layer:
         A smaller batch gets the leading part. Fresh large arrays page-fault at every step, which reuse avoids.
         """
         shape = tuple(shape)
-        dtype = np.dtype(dtype or self.dtype)
+        kind = dtype or self.dtype
         if not self._reuse_buffers or self._reuse_buffers != get_ident() or not shape:
-            return np.empty(shape, dtype)
+            return np.empty(shape, kind)
+        last_shape, last_kind, last = self._last_buffers.get(key, (None, None, None))
+        if last is not None and last_shape == shape and last_kind is kind:
+            return last
+        dtype = np.dtype(kind)
         buffer = self._buffers.get(key)
         if (
             buffer is None
@@ -402,7 +407,9 @@ class Layer:
             or buffer.shape[0] < shape[0]
         ):
             buffer = self._buffers[key] = _lined_empty(shape, dtype)
-        return buffer[: shape[0]]
+        part = buffer[: shape[0]]
+        self._last_buffers[key] = shape, kind, part
+        return part
 
     def _gives_logits(self) -> bool:
         """Whether this call leaves the final activation to the loss."""
@@ -414,7 +421,7 @@ class Layer:
 
     def _release_buffers(self) -> None:
         """Give back the reused memory, and what was kept for ``backward``; a model does so after training."""
-        self._buffers = {}
+        self._buffers, self._last_buffers = {}, {}
         self._kept = None
         self.grads = []
 
