@@ -281,6 +281,28 @@ def _lane_problems() -> tuple[Conv, ...]:
     return (*by_filters, *by_channels, *by_pixels)
 
 
+def _row_problems() -> tuple[Conv, ...]:
+    """One channel and few filters, or one filter and few channels for grad_input, on rows of a vector and more: the
+    lanes lie along the row there.
+    """
+    paddings = ("valid", "same", ((2, 0), (0, 3)), (0, 2))
+    found = []
+    for i, width in enumerate((4, 7, 8, 15, 16, 19, 28, 31, 32, 40, 45, 64)):
+        for filters in (1 + i % 3, 4 + i % 4):
+            shared = {"padding": paddings[(i + filters) % 4], "bias": i % 2 == 0, "seed": i}
+            found += [
+                Conv(2, 5, width, 1, 3, 1 + i % 4, filters, activation=(None, "relu")[filters % 2], **shared),
+                Conv(1, 4, width, filters, 2, 3, 1, dilation_rate=(1, 1 + i % 2), **shared),
+                Conv(1, 7, width, 1, 3, 2, filters, strides=(1 + i % 3, 1), dilation_rate=(2, 1), **shared),
+            ]
+    # So tall with its padding that it goes through scratch memory in parts.
+    tall = (
+        Conv(8, 230, 40, 1, 2, 2, 1, padding="same"),
+        Conv(8, 210, 48, 1, 2, 1, 2, strides=(2, 1), padding=((3, 1), (1, 0))),
+    )
+    return (*found, *tall)
+
+
 def random_conv(rng: np.random.Generator, largest_macs: int = 40_000) -> Conv:
     """One problem out of the whole space of options, with at least one output cell and not too much work."""
     while True:
@@ -315,7 +337,7 @@ def random_convs(seed: int, count: int) -> tuple[Conv, ...]:
     return tuple(random_conv(rng) for _ in range(count))
 
 
-CONV_PROBLEMS = CONV_EDGES + _lane_problems() + random_convs(seed=20, count=120)
+CONV_PROBLEMS = CONV_EDGES + _lane_problems() + _row_problems() + random_convs(seed=20, count=120)
 
 # Calls below about a million multiplications run on one thread whatever is set.
 WORK_FOR_ALL_THREADS = 1_100_000

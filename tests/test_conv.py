@@ -14,6 +14,7 @@ from oracle import (
     gamma,
     guarded_copy,
     guarded_nan,
+    integers,
     normals,
     numerical_gradient,
     spoil_free_memory,
@@ -207,6 +208,18 @@ def test_formats_are_transposes_of_each_other(algorithm, rng):
     last = fc.conv2d(x, kernel, algorithm=algorithm)
     first = fc.conv2d(x.transpose(0, 3, 1, 2), kernel, data_format="channels_first", algorithm=algorithm)
     assert_exact(first.transpose(0, 2, 3, 1), last)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("spoilt", ["x", "kernel"])
+@pytest.mark.parametrize("filters", [1, 3, 6])
+def test_padding_meets_no_infinite_weight_along_rows(filters, spoilt, value, isa, rng):
+    data = {"x": integers(rng, (2, 9, 33, 1)), "kernel": integers(rng, (5, 5, 1, filters))}
+    data[spoilt][1, 4, 0, 0] = value
+    y = fc.conv2d(**data, padding="same")
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(y, reference.conv2d(**data, padding="same"))
+    assert np.isfinite(y).any()
 
 
 def test_some_problems_were_tried():

@@ -1,5 +1,6 @@
 """The direct convolution as other Cython files call it: a plan's geometry, bound to arrays, packed, run."""
 
+from ._conv_rows cimport row_plan
 from .kernels cimport fc_kernels
 
 cdef struct region:
@@ -39,6 +40,7 @@ cdef struct conv:
     Py_ssize_t pack_parts                            # tasks that pack one tap's weights
     Py_ssize_t n_rows, col_step                      # rows of taps; input cells per grid column
     Py_ssize_t fold, fold_span, fold_width           # pixels of a run, its window's columns, its panel's columns
+    row_plan by_row                                  # one input channel, few output channels: lanes lie along rows
     bint dots                                        # few output channels: lanes lie along the inputs
     Py_ssize_t unit                                  # output channels of a panel's vector: lanes, of dots 1
     bint in_place                                    # weights are read where they are: few pixels
@@ -55,6 +57,7 @@ cdef struct conv:
     char *folded_bias
     char *out
     int activation
+    bint rows_ok                                     # the weights are such that rows may be done so
 
 
 cdef class ConvPlan:
@@ -67,6 +70,7 @@ cdef class ConvPlan:
     cdef _make_blocks(self, Py_ssize_t pixels)
     cdef dict _make_segments(self, tap_rows, tap_cols, set ranges, Py_ssize_t c)
     cdef _make_panels(self)
+    cdef _choose_rows(self, image, grid, steps, tap_rows, tap_cols, tap_weights, list row_ranges)
     cdef _choose_fold(self, list tap_cols, Py_ssize_t col_step, Py_ssize_t inner)
     cdef _choose_dots(self, list tap_cols)
     cdef _make_regions(self, list row_ranges, list col_ranges, dict segments, tuple all_cols)

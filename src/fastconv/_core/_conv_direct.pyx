@@ -7,7 +7,8 @@ tile at the border reads and multiplies real cells only. Padding costs nothing, 
 
 Few output channels would leave lanes empty. Then `fold` neighbouring pixels share a tile's row: their channels lie
 side by side in the output, and one kernel, as wide as all their windows together, serves them, with zeros where a tap
-is not theirs (a Toeplitz matrix). As 0 * inf is nan, blocks with an inf or a nan in the image are not folded.
+is not theirs (a Toeplitz matrix). As 0 * inf is nan, blocks with an inf or a nan in the image are not folded. One
+input channel is a case of its own: see _conv_rows.pxd.
 """
 
 from array import array
@@ -17,6 +18,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from ._blocks cimport fair_images, met_taps, positions
+from ._conv_rows cimport plan_rows, run_rows
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
 from .kernels cimport fc_fetch, fc_tile
 
@@ -73,6 +75,7 @@ cdef class ConvPlan:
         p.unit = p.k.lanes
         self._make_panels()
         all_cols = (0, len(tap_cols))
+        self._choose_rows(image, grid, steps, list(tap_rows), list(tap_cols), list(tap_weights), row_ranges)
         self._choose_fold(list(tap_cols), col_step, col_ranges.count(all_cols))
         self._choose_dots(list(tap_cols))
         if p.in_place:
@@ -155,6 +158,14 @@ cdef class ConvPlan:
                           and (p.rows == 1 or p.cols == p.gw and p.c_row == p.gw * p.ng)
                           and (p.images == 1 or p.c_img == p.gh * p.gw * p.ng))
 
+    cdef _choose_rows(self, image, grid, steps, tap_rows, tap_cols, tap_weights, list row_ranges):
+        """Whether whole rows of pixels fill the lanes better than output channels do."""
+        cdef conv *p = &self.p
+        p.by_row.width = 0
+        if p.groups == p.cg == p.j_stride == 1 and p.c_col == p.ng and p.cols == p.gw:
+            met = keep(self._kept, [tap for met_range in row_ranges for tap in met_range])
+            p.by_row = plan_rows(p.k, image, grid, steps, tap_rows, tap_cols, tap_weights, p.ng, p.c_row, met)
+
     cdef _choose_fold(self, list tap_cols, Py_ssize_t col_step, Py_ssize_t inner):
         """The number of neighbouring pixels that fill the lanes best: fewest vector operations for a row.
 
@@ -163,7 +174,7 @@ cdef class ConvPlan:
         cdef conv *p = &self.p
         cdef Py_ssize_t fold, vectors, span, cost, single = p.n_vectors * len(tap_cols), best
         p.fold = p.fold_span = p.fold_width = 0
-        if not p.side_by_side or p.depth == 0:
+        if not p.side_by_side or p.depth == 0 or p.by_row.width > 0:
             return
         if tap_cols != list(range(tap_cols[0], tap_cols[0] + len(tap_cols))):
             return
@@ -186,7 +197,7 @@ cdef class ConvPlan:
         cdef conv *p = &self.p
         cdef Py_ssize_t run = p.cg, runs = p.taps
         cdef bint dense = p.c_col == p.ng and p.c_row == p.gw * p.ng and p.c_img == p.gh * p.gw * p.ng
-        if p.groups > 1 or p.k_stride != 1 or p.depth == 0:
+        if p.groups > 1 or p.k_stride != 1 or p.depth == 0 or p.by_row.width > 0:
             return
         cdef double cost = <double> p.n_vectors * p.depth
         if p.fold > 1 and dense:
@@ -306,6 +317,9 @@ cdef void conv_pack(conv *p, char *packed, int team) noexcept nogil:
         pack_bias(p, index)
     if p.fold > 1:
         pack_folded(p)
+    # Padding is multiplied, and 0 * inf is nan.
+    p.rows_ok = (p.by_row.left + p.by_row.right == 0
+                 or p.k.finite(p.kernel + p.by_row.w_low * itemsize, p.by_row.w_count) != 0)
 
 
 cdef void conv_run(const conv *p, Py_ssize_t n, const char *x, char *out, int team) noexcept nogil:
@@ -396,6 +410,11 @@ cdef void run_block(const conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_
     cdef const char *x = p.x + (img * p.a_img + row * p.a_row + col * p.a_col) * itemsize
     cdef char *out = p.out + (p.c_first + img * p.c_img + row * p.c_row + col * p.c_col) * itemsize
     cdef fc_tile t
+    if p.by_row.width > 0 and p.rows_ok:
+        for i in range(img, img + images):
+            run_rows(p.k, &p.by_row, p.kernel, p.bias, p.activation, p.x + i * p.a_img * itemsize, p.ih,
+                     p.out + (p.c_first + i * p.c_img) * itemsize, row, row + rows)
+        return
     t.a_step = 1
     t.accumulate = 0
     t.activation = p.activation

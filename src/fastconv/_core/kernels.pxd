@@ -11,6 +11,7 @@ cdef extern from "fc_kernels.h" nogil:
         FC_RELU
         FC_PEAK_FMAS
         FC_WINNER_ROWS
+        FC_ROW_FILTERS
 
     void fc_fetch(const char *first, const char *last)
 
@@ -31,6 +32,17 @@ cdef extern from "fc_kernels.h" nogil:
         const Py_ssize_t *c_off
         const void *bias
         int accumulate
+        int activation
+
+    ctypedef struct fc_conv_rows:
+        Py_ssize_t lines, pixels, filters
+        const void *x
+        Py_ssize_t x_line, x_row, x_col, rows, cols
+        const void *w
+        Py_ssize_t w_row, w_col
+        const void *bias
+        void *y
+        Py_ssize_t y_line
         int activation
 
     ctypedef struct fc_depthwise:
@@ -106,6 +118,7 @@ cdef extern from "fc_kernels.h" nogil:
         Py_ssize_t *mr
         void (**tile)(const fc_tile *) noexcept nogil
         void (**dot)(const fc_tile *) noexcept nogil
+        void (*conv_rows)(const fc_conv_rows *) noexcept nogil
         void (**depthwise)(const fc_depthwise *) noexcept nogil
         void (**depthwise_grad)(const fc_depthwise_grad *) noexcept nogil
         void (*expand)(void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil

@@ -15,6 +15,7 @@ enum { FC_NV_MAX = 4 };  /* widest tile, in vectors of columns */
 enum { FC_MR_MAX = 10 }; /* tallest tile, in rows */
 enum { FC_DEPTHWISE_CG_MAX = 8, FC_DEPTHWISE_SIZES = 4 };
 enum { FC_DEPTHWISE_MR_MAX = 8, FC_DEPTHWISE_TAPS = 3, FC_DEPTHWISE_LINES = 2 };
+enum { FC_ROW_FILTERS = 6, FC_ROW_NV_MAX = 4 }; /* of rows of a convolution: most filters; vectors at a time */
 enum { FC_FILTER_NV_MAX = 4, FC_FILTER_MR_MAX = 6 }; /* the same for one-channel filters */
 enum { FC_WINNER_ROWS = 7, FC_WINNER_FILTERS = 8 }; /* tallest kernel; most filters at a time */
 enum { FC_ALPHA_MAX = 6 }; /* side of Winograd's largest tile */
@@ -68,6 +69,28 @@ typedef struct fc_tile {
     const void *bias;
     int accumulate, activation;
 } fc_tile;
+
+/* Whole rows of output pixels of a convolution of one channel with few filters: the lanes hold neighbouring pixels,
+ * whose sums of all filters are brought into their order, pixel by pixel, in the end.
+ *
+ *   y[l*y_line + p*filters + f] = act( bias[f] + sum over a < rows, b < cols of
+ *                          x[l*x_line + p + a*x_row + b*x_col] * w[a*w_row + b*w_col + f] ),  l < lines, p < pixels
+ *
+ * The terms are added in the order of (a, b), one multiply-add each: the bits are those of fc_tile. At least a
+ * vector's lanes of pixels; 1 to FC_ROW_FILTERS filters. Nothing beyond the formula is read or written.
+ */
+typedef struct fc_conv_rows {
+    ptrdiff_t lines, pixels, filters;
+    const void *x;
+    ptrdiff_t x_line, x_row, x_col;
+    ptrdiff_t rows, cols;
+    const void *w;
+    ptrdiff_t w_row, w_col;
+    const void *bias;                          /* or NULL */
+    void *y;
+    ptrdiff_t y_line;
+    int activation;
+} fc_conv_rows;
 
 /* Runs of output pixels, one in each of some lines, of a convolution whose groups have cg channels in and cg out; cg =
  * 1 is depthwise.
@@ -229,6 +252,7 @@ typedef struct fc_kernels {
      * whole_rows must be 0. A lane adds every LANES-th term of a segment in order, then neighbouring lanes are added;
      * again the bits do not depend on mr. */
     void (*dot[FC_NV_MAX])(const fc_tile *);
+    void (*conv_rows)(const fc_conv_rows *);
     /* For groups of 1, 2, 4, 8 channels; NULL where a group is wider than a vector. */
     void (*depthwise[FC_DEPTHWISE_SIZES])(const fc_depthwise *);
     void (*depthwise_grad[FC_DEPTHWISE_SIZES])(const fc_depthwise_grad *);

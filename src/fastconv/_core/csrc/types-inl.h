@@ -4,6 +4,7 @@
 #include "vec-inl.h"
 #include "tile-inl.h"
 #include "depthwise-inl.h"
+#include "row-inl.h"
 #include "pack-inl.h"
 #include "pool-inl.h"
 #include "winners-inl.h"
@@ -13,6 +14,7 @@
 
 static const fc_kernels FN(kernels) = {
     FC_STRING(FC_ISA), sizeof(FC_REAL), FC_VECTOR_BYTES / sizeof(FC_REAL), FC_TILES,
+    FN(conv_rows),
     FC_DEPTHWISE_OF(FC_DW_LIST), FC_DEPTHWISE_OF(FC_DG_LIST), FN(expand), FN(contract),
     FN(pack), FN(pack_panels), FN(finite), FN(sum_rows),
     FN(max_pool_row), FN(avg_pool_row), FN(avg_pool_grad_row), FN(max_pool_spread_row),
