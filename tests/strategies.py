@@ -33,6 +33,9 @@ STRIDES = st.sampled_from((1, 1, 1, 2, 2, 3, 4, 7, 50))
 DILATIONS = st.sampled_from((1, 1, 1, 2, 3, 6))
 PADS = st.sampled_from((0, 1, 2, 3, 6))
 BATCHES = (1, 2, 3, 0, 5, 9, 40)
+# One channel or one filter, and few of the other: the lanes lie along rows, which are beside one and two vectors long.
+FEW = (1, 2, 3, 4, 5, 6, 7)
+ROW_PIXELS = (*TILE_ROWS, 16, 19, 24, 28, 31, 32, 33, 40)
 
 
 @dataclass(frozen=True)
@@ -109,19 +112,25 @@ def convs(draw: Any, work: int = 3000, depthwise: bool = False, plain: bool = Fa
     """Convolutions; ``depthwise``: a group for each channel; ``plain``: what im2col takes, channels last, no groups."""
     strides, dilation, padding = _pairs(draw, STRIDES), _pairs(draw, DILATIONS), _padding(draw)
     kh, kw = draw(WINDOWS), draw(WINDOWS)
-    left = work // (kh * kw)
+    left, few = work // (kh * kw), False
     if depthwise:
         groups = _up_to(draw, WIDE, left)
         inputs, outputs = 1, _up_to(draw, (1, 1, 1, 2, 3, 4), left // groups)
     else:
-        groups = 1 if plain else _up_to(draw, (1, 1, 1, 1, 2, 3, 4, 17), left)
+        few = draw(st.integers(0, 3)) == 0
+        groups = 1 if plain or few else _up_to(draw, (1, 1, 1, 1, 2, 3, 4, 17), left)
         # Channels or filters first, so that either may be many.
-        first = _up_to(draw, DEEP, left // groups)
-        second = _up_to(draw, WIDE, left // (groups * first))
+        first = 1 if few else _up_to(draw, DEEP, left // groups)
+        second = _up_to(draw, FEW if few else WIDE, left // (groups * first))
         inputs, outputs = (first, second) if draw(st.booleans()) else (second, first)
     left //= groups * inputs * outputs
-    rows = _up_to(draw, TILE_ROWS, min(left, 9))
-    cols = _up_to(draw, TILE_ROWS, left // rows)
+    if few:
+        strides = (_pair(strides)[0], draw(st.sampled_from((1, 1, 1, 2))))
+        cols = _up_to(draw, ROW_PIXELS, left)
+        rows = _up_to(draw, TILE_ROWS, min(left // cols, 9))
+    else:
+        rows = _up_to(draw, TILE_ROWS, min(left, 9))
+        cols = _up_to(draw, TILE_ROWS, left // rows)
     steps, spread, pads = _pair(strides), _pair(dilation), _axis_pads(padding)
     h, w = (
         _image_size(draw, count, _shapes.effective_size(window, spread[axis]), steps[axis], pads[axis])
