@@ -84,6 +84,7 @@ static void fc_random_words(uint32_t *words, ptrdiff_t count, uint64_t key, uint
 
 #define FC_REAL float
 #define FC_INT int32_t
+#define FC_UINT uint32_t
 #define FC_SUFFIX f32
 #define FC_SQRT sqrtf
 #define FC_EXP expf
@@ -97,6 +98,7 @@ static void fc_random_words(uint32_t *words, ptrdiff_t count, uint64_t key, uint
 #include "types-inl.h"
 #undef FC_REAL
 #undef FC_INT
+#undef FC_UINT
 #undef FC_SUFFIX
 #undef FC_SQRT
 #undef FC_EXP
@@ -106,6 +108,7 @@ static void fc_random_words(uint32_t *words, ptrdiff_t count, uint64_t key, uint
 
 #define FC_REAL double
 #define FC_INT int64_t
+#define FC_UINT uint64_t
 #define FC_SUFFIX f64
 #define FC_SQRT sqrt
 #define FC_EXP exp

@@ -124,7 +124,9 @@ static FC_INLINE void FN(max_pool_spread)(const fc_pool_row *r, FC_REAL *gx, ptr
     const ptrdiff_t from = q * r->c + ch, corner = r->row_first * r->iw + r->col_first[q];
     const FC_REAL *grad = (const FC_REAL *)r->y + from, *indices = (const FC_REAL *)r->indices + from;
     const vec g = n == LANES ? FN(load)(grad) : FN(load_n)(grad, n);
-    const ivec at = (ivec)(n == LANES ? FN(load)(indices) : FN(load_n)(indices, n)) - (FC_INT)corner;
+    /* Unchecked indices may be any number: the difference may wrap round. */
+    const vec found = n == LANES ? FN(load)(indices) : FN(load_n)(indices, n);
+    const ivec at = (ivec)((FN(wrapping))found - (FC_UINT)corner);
     for (ptrdiff_t row = 0; row < rows; row++)
         for (ptrdiff_t col = 0; col < cols; col++) {
             FC_REAL *to = gx + (corner + row * r->iw + col) * r->c + ch;

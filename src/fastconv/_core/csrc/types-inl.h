@@ -1,5 +1,5 @@
-/* All micro-kernels for one element type (FC_REAL, FC_INT, FC_SUFFIX, FC_SQRT, FC_EXP, FC_REAL_BYTES), and their entry
- * for the table. */
+/* All micro-kernels for one element type (FC_REAL, FC_INT, FC_UINT, FC_SUFFIX, FC_SQRT, FC_EXP, FC_REAL_BYTES), and
+ * their entry for the table. */
 
 #include "vec-inl.h"
 #include "tile-inl.h"

@@ -11,6 +11,7 @@
 
 typedef FC_REAL vec __attribute__((vector_size(FC_VECTOR_BYTES)));
 typedef FC_INT ivec __attribute__((vector_size(FC_VECTOR_BYTES)));
+typedef FC_UINT FN(wrapping) __attribute__((vector_size(FC_VECTOR_BYTES)));
 /* The same in memory: any alignment an element may have, and aliasing like char. */
 typedef FC_REAL uvec __attribute__((vector_size(FC_VECTOR_BYTES), aligned(sizeof(FC_REAL)), may_alias));
 
