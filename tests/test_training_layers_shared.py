@@ -173,7 +173,32 @@ def test_predictions_in_a_callback_have_memory_of_their_own():
     np.testing.assert_array_equal(np.concatenate([one, other]), expected[:16])
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+COPIES = [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))]
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_a_copy_made_in_training_has_no_part_in_it(copied):
+    x, y = data(24)
+    copies = []
+    weights_after_fit(lambda model, x, y: copies.append(copied(model)))
+    for twin in copies:
+        first = twin.layers[0]
+        one, other = first(x[:8]), first(x[8:16])
+        assert not np.shares_memory(one, other)
+        np.testing.assert_array_equal(np.concatenate([one, other]), first(x[:16]))
+        np.testing.assert_allclose(twin.predict(x, verbose=0).sum(axis=1), 1)  # probabilities, no logits
+        output = first(x[:8], training=True)
+        assert first.backward(np.ones_like(output)).shape == x[:8].shape
+    expected = network()
+    expected.set_weights(copies[0].get_weights())
+    for model in (expected, copies[0]):
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    for found, wanted in zip(copies[0].get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("copied", COPIES)
 def test_a_model_that_has_predicted_can_be_copied(copied):
     x, _ = data()
     model = network()

@@ -341,6 +341,21 @@ class Layer:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: a copy made in the middle of a training has no part in it."""
+        at_rest = {
+            "_buffers": {},
+            "_last_buffers": {},
+            "_reuse_buffers": 0,
+            "_emit_logits": 0,
+            "_needs_input_grad": True,
+            "_relu_grad_behind": False,
+            "_relu_before": None,
+            "_bias_grad": None,
+            "_overwrites_grad_output": False,
+        }
+        return {**self.__dict__, **at_rest}
+
     # For the layers
 
     def _as_input(self, x: Any) -> Array:

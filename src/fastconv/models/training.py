@@ -227,8 +227,7 @@ class Pass:
         """From the gradient of the output to those of ``variables``."""
         buffer = None  # the reused memory that `grad` lies in, of a layer that is done with it
         for layer, back in reversed(self._back):
-            lies_there = buffer is not None and grad.base is buffer.base
-            layer._overwrites_grad_output = lies_there and grad.base is not None  # a copied layer owns its arrays
+            layer._overwrites_grad_output = buffer is not None and grad.base is buffer.base
             grad = back(grad)
             layer._overwrites_grad_output = False
             # A layer of the user's own may keep the gradient that it was given.
