@@ -57,7 +57,7 @@ cdef struct conv:
     char *folded_bias
     char *out
     int activation
-    bint rows_ok                                     # the weights are such that rows may be done so
+    bint in_rows                                     # by_row: the weights are such that it may be
 
 
 cdef class ConvPlan:

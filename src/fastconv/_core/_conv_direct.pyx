@@ -15,10 +15,10 @@ from array import array
 
 from cython.parallel cimport prange
 from libc.stdlib cimport free
-from libc.string cimport memcpy, memset
 
 from ._blocks cimport fair_images, met_taps, positions
-from ._conv_rows cimport plan_rows, run_rows
+from ._conv_pack cimport last_channels, pack_bias, pack_dots, pack_folded, pack_weights
+from ._conv_rows cimport plan_rows, rows_are_safe, run_rows
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
 from .kernels cimport fc_fetch, fc_tile
 
@@ -299,10 +299,11 @@ cdef void conv_pack(conv *p, char *packed, int team) noexcept nogil:
     p.packed_bias = p.packed + (p.tail * p.tail_width if p.in_place else width * p.depth) * itemsize
     p.folded = p.packed_bias + width * itemsize
     p.folded_bias = p.folded + p.fold_width * p.n_rows * p.fold_span * p.cg * itemsize
+    p.in_rows = p.by_row.width > 0 and rows_are_safe(p.k, &p.by_row, p.kernel)
+    if p.in_rows:
+        return
     if p.dots:
-        for index in range(p.taps * p.ng):
-            memcpy(p.packed + (index % p.ng * p.depth + index // p.ng * p.cg) * itemsize,
-                   p.kernel + (p.tap_weights[index // p.ng] + index % p.ng * p.j_stride) * itemsize, p.cg * itemsize)
+        pack_dots(p)
         return
     if p.in_place:
         p.k.pack(p.packed, p.tail_width, p.kernel + ((p.depth - p.tail) * p.ng + p.ng - last_channels(p)) * itemsize,
@@ -317,9 +318,6 @@ cdef void conv_pack(conv *p, char *packed, int team) noexcept nogil:
         pack_bias(p, index)
     if p.fold > 1:
         pack_folded(p)
-    # Padding is multiplied, and 0 * inf is nan.
-    p.rows_ok = (p.by_row.left + p.by_row.right == 0
-                 or p.k.finite(p.kernel + p.by_row.w_low * itemsize, p.by_row.w_count) != 0)
 
 
 cdef void conv_run(const conv *p, Py_ssize_t n, const char *x, char *out, int team) noexcept nogil:
@@ -333,59 +331,10 @@ cdef void conv_run(const conv *p, Py_ssize_t n, const char *x, char *out, int te
             run_block(&q, index, 0, 1)
         return
     # Few blocks (one image, few pixels): the panels of a block are shared out too.
-    if blocks < team:
+    if blocks < team and not p.in_rows:
         splits = min(ceil_div(team, max(blocks, 1)), p.n_panels)
     for index in prange(blocks * splits, schedule="static", num_threads=team):
         run_block(&q, index // splits, index % splits, splits)
-
-
-cdef void pack_weights(const conv *p, Py_ssize_t index) noexcept nogil:
-    """One task of packing: rows (tap, input channel) of nv*lanes output channels each, zeros behind the last.
-
-    Read along memory: some rows of all panels where output channels are contiguous, else one panel's whole rows.
-    """
-    cdef Py_ssize_t lanes = p.k.lanes, itemsize = p.k.itemsize
-    cdef Py_ssize_t part = index % p.pack_parts, tap = index // p.pack_parts
-    cdef Py_ssize_t row = 0, rows = p.cg, first_panel = part, last_panel = part + 1
-    cdef Py_ssize_t group, panel, first, width, channel
-    if p.j_stride == 1:
-        row, rows = part * p.cg // p.pack_parts, (part + 1) * p.cg // p.pack_parts
-        rows -= row
-        first_panel, last_panel = 0, p.n_panels
-    for group in range(p.groups):
-        for panel in range(first_panel, last_panel):
-            first = p.panel_v[panel] * lanes
-            width = p.panel_v[panel + 1] * lanes - first
-            channel = group * p.n_vectors * lanes + first
-            p.k.pack(p.packed + (channel * p.depth + (tap * p.cg + row) * width) * itemsize, width,
-                     p.kernel + (group * p.group_stride + first * p.j_stride + p.tap_weights[tap] + row * p.k_stride)
-                     * itemsize, rows, p.k_stride, min(width, p.ng - first), p.j_stride)
-
-
-cdef Py_ssize_t last_channels(const conv *p) noexcept nogil:
-    """Output channels of the last panel."""
-    return p.ng - p.panel_v[p.n_panels - 1] * p.k.lanes
-
-
-cdef void pack_bias(const conv *p, Py_ssize_t group) noexcept nogil:
-    cdef Py_ssize_t itemsize = p.k.itemsize, width = p.n_vectors * p.k.lanes
-    p.k.pack(p.packed_bias + group * width * itemsize, width, p.bias + group * p.ng * itemsize, 1, 0, p.ng, 1)
-
-
-cdef void pack_folded(const conv *p) noexcept nogil:
-    """The one panel's rows again, pixel by pixel of a run: shifted by the pixel's columns, zeros elsewhere."""
-    cdef Py_ssize_t itemsize = p.k.itemsize, width = p.n_vectors * p.k.lanes
-    cdef Py_ssize_t n_cols = p.taps // p.n_rows, pixel, row, col, ch, to, source
-    memset(p.folded, 0, p.fold_width * (p.n_rows * p.fold_span * p.cg + 1) * itemsize)
-    for pixel in range(p.fold):
-        for row in range(p.n_rows):
-            for col in range(n_cols):
-                for ch in range(p.cg):
-                    to = ((row * p.fold_span + col + pixel * p.col_step) * p.cg + ch) * p.fold_width + pixel * p.ng
-                    source = ((row * n_cols + col) * p.cg + ch) * width
-                    memcpy(p.folded + to * itemsize, p.packed + source * itemsize, p.ng * itemsize)
-        if p.bias != NULL:
-            memcpy(p.folded_bias + pixel * p.ng * itemsize, p.bias, p.ng * itemsize)
 
 
 cdef bint block_is_finite(const conv *p, Py_ssize_t img, Py_ssize_t images, Py_ssize_t row, Py_ssize_t rows,
@@ -410,7 +359,7 @@ cdef void run_block(const conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_
     cdef const char *x = p.x + (img * p.a_img + row * p.a_row + col * p.a_col) * itemsize
     cdef char *out = p.out + (p.c_first + img * p.c_img + row * p.c_row + col * p.c_col) * itemsize
     cdef fc_tile t
-    if p.by_row.width > 0 and p.rows_ok:
+    if p.in_rows:
         for i in range(img, img + images):
             run_rows(p.k, &p.by_row, p.kernel, p.bias, p.activation, p.x + i * p.a_img * itemsize, p.ih,
                      p.out + (p.c_first + i * p.c_img) * itemsize, row, row + rows)

@@ -13,14 +13,13 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from ._pooling cimport make_columns, make_pool, pool, spread_row
-from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
-from .kernels cimport FC_MR_MAX, fc_fetch, fc_kernels, fc_tile
+from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, round_up, team_size
+from .kernels cimport FC_CACHE_LINE, FC_MR_MAX, fc_fetch, fc_kernels, fc_tile
 
 cdef enum:
     BLOCK_PIXELS = 256               # a panel of grad_output, and a line of the pixels of x beside it, stay in L1
     GRADS_BYTES = 24 * 1024          # of grad_output beside few channels of x: in L1, where all panels read it in place
     TAP_CHANNELS = 16                # from here on a tile of one tap alone is tall enough
-    LINE_BYTES = 64                  # of the channels of a cell that stay together: a line of the cache
     LINED_BYTES = 4096               # pixels so far apart are copied first: grad_kernel 1.4 times as fast (1x1, AVX2)
     CHUNK_BYTES = 384 * 1024         # of x in lines, and of grad_output in panels, at a time: both stay in L2
     AHEAD_MIN = 8 << 20              # bytes of x and grad_output, from where on 1x1 convolutions wait for memory
@@ -117,7 +116,7 @@ cdef class GradKernelPlan:
         p.entries = p.n_rows * p.n_cols * p.cg
         p.size = p.entries * p.oc
         self.work = <double> p.n * p.gh * p.gw * p.size
-        p.line = LINE_BYTES // p.k.itemsize
+        p.line = FC_CACHE_LINE // p.k.itemsize
         p.n_lines = ceil_div(p.cg, p.line)
         p.line_first = keep(self._kept, [i * p.line for i in range(p.n_lines + 1)])
         self._make_blocks()
@@ -132,7 +131,7 @@ cdef class GradKernelPlan:
                                           for i in range(p.n_panels + 1)])
         cdef Py_ssize_t pixels = p.images * p.rows * p.gw, width = p.k.nv_max * p.k.lanes
         p.chunk = clip(CHUNK_BYTES // max(pixels * width * p.k.itemsize, 1), 1, max(p.n_panels, 1))
-        p.panel_size = pixels * width * p.chunk
+        p.panel_size = round_up(pixels * width * p.chunk, p.line)
         p.parts = clip(min(p.blocks, PARTS_ELEMENTS // max(p.size, 1)), 1, PARTS_MAX)
         self.nbytes = kept_bytes(self._kept)
 
@@ -168,7 +167,7 @@ cdef class GradKernelPlan:
         p.grid_col_stride = p.cell_stride * (1 if p.sampled else p.col_step)
         p.slab_size, p.line_stride, p.chunk_lines = 0, p.line, p.n_lines
         if p.slabbed:
-            p.slab_size = p.images * p.img_stride
+            p.slab_size = round_up(p.images * p.img_stride, p.line)
         elif p.lined:
             # An odd number of lines apart, so that a cell's lines are not all in one set of the cache.
             p.line_stride = (p.images * p.slab_rows * p.slab_cols | 1) * p.line
@@ -215,7 +214,7 @@ cdef class GradKernelPlan:
         p.pool.k = p.k
         # Windows may begin above the block's first row, and end below its last one; the lanes of the last vector may
         # read on behind the last pixel.
-        p.grads_size = p.images * (p.rows + 3 * p.pool.sh) * p.gw * p.oc + p.k.nv_max * p.k.lanes
+        p.grads_size = round_up(p.images * (p.rows + 3 * p.pool.sh) * p.gw * p.oc + p.k.nv_max * p.k.lanes, p.line)
         p.grad_output, p.ahead = NULL, False
         columns = make_columns(&p.pool)
         try:
@@ -232,8 +231,9 @@ cdef class GradKernelPlan:
             memset(result, 0, p.size * itemsize)
             return
         p.x = <const char *> address(x, False)
-        # Per thread: slab or lines, panels of grad_output, a block of it, and the runs of its segments.
-        room = p.slab_size + p.panel_size + p.grads_size + 5 * p.run_count * (8 // itemsize) + 256 // itemsize
+        # Per thread: slab or lines, panels of grad_output, a block of it, and the runs of its segments; each on cache
+        # lines of its own.
+        room = p.slab_size + p.panel_size + p.grads_size + round_up(5 * p.run_count * (8 // itemsize), p.line)
         cdef char *rooms = allocate((p.parts * p.size if p.parts > 1 else 0) + team * room, itemsize)
         p.sums = result if p.parts == 1 else rooms + team * room * itemsize
         splits = 1 if p.parts >= team else min(ceil_div(team, p.parts), panels)
@@ -253,13 +253,13 @@ cdef void run_part(grad *p, Py_ssize_t part, Py_ssize_t split, Py_ssize_t splits
     cdef Py_ssize_t itemsize = p.k.itemsize, panels = p.groups * p.n_panels
     cdef Py_ssize_t first = part * p.blocks // p.parts, last = (part + 1) * p.blocks // p.parts
     cdef Py_ssize_t index, first_panel = split * panels // splits, last_panel = (split + 1) * panels // splits, group
-    cdef char *slab = aligned(room)
-    cdef char *packed = aligned(slab + p.slab_size * itemsize)
-    cdef char *grads = aligned(packed + p.panel_size * itemsize)
+    cdef char *slab = room
+    cdef char *packed = slab + p.slab_size * itemsize
+    cdef char *grads = packed + p.panel_size * itemsize
     cdef char *sums = p.sums + (part * p.size if p.parts > 1 else 0) * itemsize
     cdef block b
     cdef const char *x
-    b.seg_k = <Py_ssize_t *> aligned(grads + p.grads_size * itemsize)
+    b.seg_k = <Py_ssize_t *> (grads + p.grads_size * itemsize)
     b.seg_len, b.tap_a = b.seg_k + p.run_count, b.seg_k + 2 * p.run_count
     b.tap_k, b.tap_len = b.seg_k + 3 * p.run_count, b.seg_k + 4 * p.run_count
     if p.slabbed:
@@ -325,8 +325,8 @@ cdef void look_ahead(const grad *p, block *b, Py_ssize_t index, Py_ssize_t panel
     b.ahead[1] = p.grad_output + (img * p.gh + row) * p.gw * p.oc * itemsize
     b.ahead_end[1] = b.ahead[1] + min(images * rows * p.gw * p.oc * itemsize, AHEAD_BYTES)
     tiles = max(panels * (p.entries // FC_MR_MAX), 1)
-    b.ahead_step = ((b.ahead_end[0] - b.ahead[0]) + (b.ahead_end[1] - b.ahead[1])) // tiles // LINE_BYTES * LINE_BYTES
-    b.ahead_step += LINE_BYTES
+    b.ahead_step = ((b.ahead_end[0] - b.ahead[0]) + (b.ahead_end[1] - b.ahead[1])) // tiles
+    b.ahead_step = round_up(b.ahead_step + 1, FC_CACHE_LINE)
 
 
 cdef inline void fetch(block *b) noexcept nogil:
@@ -401,7 +401,7 @@ cdef const char *block_input(const grad *p, const block *b, char *slab) noexcept
 
 
 cdef void fill_lines(const grad *p, const block *b, Py_ssize_t group, char *lines) noexcept nogil:
-    """Copy the cells of the image that a block's windows meet, the channels b.first .. b.last, by LINE_BYTES of them.
+    """Copy the cells of the image that a block's windows meet, a cache line of channels b.first .. b.last at a time.
 
         lines [channel / line][image][row][column][line]
 
@@ -428,10 +428,6 @@ cdef void fill_lines(const grad *p, const block *b, Py_ssize_t group, char *line
             p.k.pack_panels(lines + ((img * p.slab_rows + row) * p.slab_cols + col) * p.line * itemsize,
                             p.line_stride // p.line, x + source * itemsize, count, p.c * col_step, b.last - b.first,
                             p.line_first, ceil_div(b.last - b.first, p.line))
-
-
-cdef inline char *aligned(char *memory) noexcept nogil:
-    return <char *> (<size_t> (memory + 63) & ~(<size_t> 63))
 
 
 cdef void run_panel(grad *p, block *b, Py_ssize_t group, Py_ssize_t panel, const char *x, const char *grads,

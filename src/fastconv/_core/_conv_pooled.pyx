@@ -9,10 +9,8 @@ from libc.stdlib cimport free
 
 from ._conv_direct cimport conv, conv_pack, conv_run, ConvPlan
 from ._pooling cimport make_columns, make_pool, pool, pool_run
-from ._runtime cimport address, allocate, ceil_div, team_size
-
-cdef enum:
-    LINE = 16                        # elements to a cache line's end at least, so that no two threads share one
+from ._runtime cimport address, allocate, round_up, team_size
+from .kernels cimport FC_CACHE_LINE
 
 cdef struct pooled:
     conv conv
@@ -34,7 +32,7 @@ def conv2d_max_pool2d(ConvPlan plan not None, x, kernel, bias, y, indices, int a
     cdef pooled f
     cdef int team = team_size(plan.work / max(plan.p.n, 1) * n)
     cdef int outer = <int> max(min(<Py_ssize_t> team, chunks), 1)
-    cdef Py_ssize_t index, packed = ceil_div(plan.packed_size(), LINE) * LINE
+    cdef Py_ssize_t index, packed = round_up(plan.packed_size(), FC_CACHE_LINE)
     cdef char *memory
     cdef Py_ssize_t *columns
     if n == 0:
@@ -45,7 +43,7 @@ def conv2d_max_pool2d(ConvPlan plan not None, x, kernel, bias, y, indices, int a
     f.x, f.pool.y, f.pool.indices = <const char *> address(x, False), <char *> address(y, True), \
         <char *> address(indices, True)
     f.x_size, f.y_size = f.conv.a_img, f.pool.oh * f.pool.ow * f.pool.c
-    f.room = ceil_div(f.pool.n * f.pool.ih * f.pool.iw * f.pool.c, LINE) * LINE + LINE
+    f.room = round_up(f.pool.n * f.pool.ih * f.pool.iw * f.pool.c, FC_CACHE_LINE)
     columns = make_columns(&f.pool)
     try:
         memory = allocate(packed + outer * f.room, itemsize)

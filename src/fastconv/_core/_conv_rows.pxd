@@ -66,6 +66,11 @@ cdef inline evenly(list values):
     return steps.pop() if len(steps) == 1 else None
 
 
+cdef inline bint rows_are_safe(const fc_kernels *k, const row_plan *r, const char *w) noexcept nogil:
+    """Whether no padding meets an inf or a nan among the weights: 0 * inf is nan."""
+    return r.left + r.right == 0 or k.finite(w + r.w_low * k.itemsize, r.w_count) != 0
+
+
 cdef inline void run_rows(const fc_kernels *k, const row_plan *r, const char *w, const char *bias, int activation,
                           const char *image, Py_ssize_t ih, char *out, Py_ssize_t row, Py_ssize_t end) noexcept nogil:
     """Rows row .. end of one image's output, `out`."""

@@ -12,12 +12,11 @@ from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
-from .kernels cimport FC_WINNER_ROWS, fc_kernels, fc_winners
+from ._runtime cimport address, allocate, clip, isa_kernels, keep, kept_bytes, round_up, team_size
+from .kernels cimport FC_CACHE_LINE, FC_WINNER_ROWS, fc_kernels, fc_winners
 
 cdef enum:
     PARTS_MAX = 16                   # parts of the batch's sum; more than any small machine's threads
-    LINE = 64                        # bytes of a line of the cache: no two threads' memory shares one
 
 cdef struct winners:
     const fc_kernels *k
@@ -69,10 +68,10 @@ cdef class WinnersPlan:
                 at.append((r * steps[0] * p.cols + q * steps[1]) * p.c)
         p.at = keep(self._kept, at)
         p.parts = clip(p.n, 1, PARTS_MAX)
-        line = LINE // p.k.itemsize
-        p.size = ceil_div(filters * p.kh * p.k.winner_lanes, line) * line
+        line = FC_CACHE_LINE // p.k.itemsize
+        p.size = round_up(filters * p.kh * p.k.winner_lanes, line)
         # A patch's vectors may reach over the end of the last row.
-        p.slab = ceil_div(p.rows * p.cols * p.c + p.k.winner_lanes, line) * line
+        p.slab = round_up(p.rows * p.cols * p.c + p.k.winner_lanes, line)
         self.work = <double> p.n * p.pixels * filters * p.kh * p.run
         self.nbytes = kept_bytes(self._kept)
 
@@ -86,21 +85,19 @@ cdef class WinnersPlan:
         cdef Py_ssize_t itemsize = p.k.itemsize, index
         cdef char *result = <char *> address(out, True)
         cdef char *memory
-        cdef char *slabs
         cdef int[PARTS_MAX] finite
         cdef bint all_finite = True
         p.x, p.grads, p.indices = <const char *> address(x, False), <const char *> address(grads, False), \
             <const char *> address(indices, False)
-        memory = allocate((p.parts + 1) * p.size + team * p.slab + LINE, itemsize)
-        slabs = memory + (LINE - <Py_ssize_t> memory % LINE) % LINE
-        p.sums = slabs + team * p.slab * itemsize
+        memory = allocate((p.parts + 1) * p.size + team * p.slab, itemsize)
+        p.sums = memory + team * p.slab * itemsize
         with nogil:
             if team == 1:
                 for index in range(p.parts):
-                    finite[index] = run_part(&p, index, slabs)
+                    finite[index] = run_part(&p, index, memory)
             else:
                 for index in prange(p.parts, schedule="static", num_threads=team):
-                    finite[index] = run_part(&p, index, slabs + threadid() * p.slab * itemsize)
+                    finite[index] = run_part(&p, index, memory + threadid() * p.slab * itemsize)
             for index in range(p.parts):
                 all_finite = all_finite and finite[index]
             if all_finite:

@@ -19,11 +19,10 @@ from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free
 
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
-from .kernels cimport fc_fetch, fc_kernels, fc_tile, fc_winograd, fc_winograd_tile
+from .kernels cimport FC_CACHE_LINE, fc_fetch, fc_kernels, fc_tile, fc_winograd, fc_winograd_tile
 
 # Bytes are those that were the fastest on ResNet-50's and VGG-16's layers, n = 1 and 8 (benchmarks/winograd.py).
 cdef enum:
-    LINE = 64                        # bytes of a cache line
     TAPS = 9
     STRIP_BYTES = 256                # of output channels: the widest tile of AVX-512
     SUMS_BYTES = 600 * 1024          # of a block's products; fewer tiles wait for transformed kernels, from L3
@@ -97,7 +96,7 @@ cdef class WinogradPlan:
         p.k_stride, p.j_stride, p.group_stride = weight_strides
         self.work = <double> p.tiles * p.points * p.cg * p.oc
 
-        p.line = LINE // itemsize
+        p.line = FC_CACHE_LINE // itemsize
         p.row = ceil_div(p.c, p.k.lanes) * p.k.lanes
         vectors = ceil_div(p.ng, p.k.lanes)
         p.strips = ceil_div(vectors, STRIP_BYTES // (p.k.lanes * itemsize))
@@ -120,7 +119,6 @@ cdef class WinogradPlan:
         cdef Py_ssize_t itemsize = p.k.itemsize, first, last, index, tasks = p.groups * p.strips
         cdef int team = team_size(self.work)
         cdef char *memory
-        cdef char *image
         cdef char *rooms
         cdef Py_ssize_t shared, room
         if p.tiles == 0:
@@ -138,9 +136,8 @@ cdef class WinogradPlan:
             together = clip(IMAGE_BYTES // (p.image_room * itemsize), 1, p.blocks)
         shared = 0 if p.own_image else together * p.image_room
         room = p.line + p.kernel_room + p.pack_room + p.sum_room + p.width + (p.image_room if p.own_image else 0)
-        memory = allocate(p.line + shared + team * room, itemsize)
-        image = <char *> ((<size_t> memory + LINE - 1) // LINE * LINE)
-        rooms = image + shared * itemsize
+        memory = allocate(shared + team * room, itemsize)
+        rooms = memory + shared * itemsize
         for index in range(team):
             (<Py_ssize_t *> (rooms + index * room * itemsize))[0] = -1
         first = 0
@@ -148,10 +145,10 @@ cdef class WinogradPlan:
             while first < p.blocks:
                 last = min(first + together, p.blocks)
                 p.first_block = first
-                p.shared_image = image
+                p.shared_image = memory
                 for index in prange(first * p.block, 0 if p.own_image else min(last * p.block, p.tiles),
                                     schedule="static", num_threads=team):
-                    transform_tile(&p, index, image + (index // p.block - first) * p.image_room * itemsize)
+                    transform_tile(&p, index, memory + (index // p.block - first) * p.image_room * itemsize)
                 for index in prange(tasks * (last - first), schedule="static", num_threads=team):
                     run_task(&p, index // (last - first), first + index % (last - first),
                              rooms + threadid() * room * itemsize)

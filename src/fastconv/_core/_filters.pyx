@@ -10,8 +10,8 @@ from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from ._runtime cimport active_kernels, address, allocate, ceil_div, clip, team_size
-from .kernels cimport fc_filter, fc_kernels
+from ._runtime cimport active_kernels, address, allocate, ceil_div, clip, round_up, team_size
+from .kernels cimport FC_CACHE_LINE, fc_filter, fc_kernels
 
 cdef enum:
     # Of a thread's padded rows, which every strip reads again: they should stay in L2. Of 64 to 512 KB none was more
@@ -19,7 +19,6 @@ cdef enum:
     SLAB_BYTES = 256 * 1024
     BLOCK_MIN = 1024                 # elements of a slab's row, at least: each block pads its kernel's width anew
     PARTS = 4                        # runs of strips for each thread: those at the border have less to do
-    LINE = 64                        # bytes of a cache line
     MEMORY_WORK = 8                  # reading and writing an element costs about as much as 8 multiply-adds
 
 cdef enum boundary_kind:
@@ -153,11 +152,11 @@ cdef void make_slab(sweep *s) noexcept:
     s.blocks = clip(ceil_div(s.out_row, block), 1, s.n_tiles)
     s.width = min(ceil_div(s.n_tiles, s.blocks) * tile, s.out_row + tile) + halo
     # An odd number of lines: rows at a distance of 4096 bytes would share the same few places of L1.
-    lines = ceil_div(s.width * itemsize, LINE) | 1
-    s.pitch = lines * LINE // itemsize
-    s.scratch = s.slots * lines * LINE + ceil_div(rows * sizeof(void *), LINE) * LINE
+    lines = ceil_div(s.width * itemsize, FC_CACHE_LINE) | 1
+    s.pitch = lines * FC_CACHE_LINE // itemsize
+    s.scratch = s.slots * lines * FC_CACHE_LINE + round_up(rows * sizeof(void *), FC_CACHE_LINE)
     if s.boundary != FILL:
-        s.scratch += lines * LINE // itemsize * sizeof(Py_ssize_t)
+        s.scratch += lines * FC_CACHE_LINE // itemsize * sizeof(Py_ssize_t)
 
 
 cdef void set_cells(char *to, Py_ssize_t count, int itemsize, double value) noexcept nogil:
@@ -189,7 +188,7 @@ cdef void run_task(const sweep *s, Py_ssize_t task, char *memory) noexcept nogil
     cdef slab b
     b.rows = memory
     b.window = <const void **> (memory + s.slots * s.pitch * itemsize)
-    b.index = <Py_ssize_t *> (b.window + ceil_div((s.kh + s.strip - 1) * sizeof(void *), LINE) * LINE // sizeof(void *))
+    b.index = <Py_ssize_t *> (<char *> b.window + round_up((s.kh + s.strip - 1) * sizeof(void *), FC_CACHE_LINE))
     b.start = s.tiles[first_tile].first - s.left * s.c
     b.low = clip(-b.start, 0, s.width)
     b.high = clip(s.in_row - b.start, b.low, s.width)

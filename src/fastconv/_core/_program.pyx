@@ -12,8 +12,8 @@ from libc.string cimport memcpy, memset
 from ._conv_depthwise cimport depthwise, depthwise_pack, depthwise_run, DepthwisePlan
 from ._conv_direct cimport conv, conv_pack, conv_run, ConvPlan
 from ._pooling cimport make_columns, make_pool, pool, pool_run, pool_work
-from ._runtime cimport address, allocate, ceil_div, isa_kernels, team_size
-from .kernels cimport fc_kernels
+from ._runtime cimport address, allocate, ceil_div, isa_kernels, round_up, team_size
+from .kernels cimport FC_CACHE_LINE, fc_kernels
 
 cdef enum:
     # How much more work it takes until the steps of few images are shared out: each step waits for all threads, and
@@ -28,7 +28,6 @@ cdef enum:
     RELU
     SOFTMAX
     PAD
-    LINE = 64                        # bytes of a cache line: no two threads' buffers share one
 
 cdef struct step:
     int kind
@@ -96,7 +95,7 @@ cdef class Program:
         s.conv = bound
         self._kept.append((plan, kernel, bias))
         # To a whole cache line, where the next step's weights start.
-        self.packed += ceil_div(plan.packed_size(), LINE) * LINE
+        self.packed += round_up(plan.packed_size(), FC_CACHE_LINE)
 
     def add_depthwise(self, DepthwisePlan plan not None, kernel, bias, int activation, Py_ssize_t y_size):
         """A convolution with channels in the lanes, as many filters as channels; the plan is for `chunk` images."""
@@ -104,7 +103,7 @@ cdef class Program:
         cdef step *s = self._add(DEPTHWISE, y_size, plan.work)
         s.depthwise = bound
         self._kept.append((plan, kernel, bias))
-        self.packed += ceil_div(plan.packed_size(), LINE) * LINE
+        self.packed += round_up(plan.packed_size(), FC_CACHE_LINE)
 
     def add_pool(self, bint is_max, Py_ssize_t y_size, *, tuple image, tuple grid, tuple window, tuple strides,
                  tuple origin):
@@ -142,18 +141,17 @@ cdef class Program:
         cdef int inner = team_size(work / STEP_BY_STEP) if outer == 1 else 1
         r.itemsize, r.n, r.chunk, r.n_steps = self.k.itemsize, n, self.chunk, self.n_steps
         r.x_size, r.x, r.y = self.x_size, <const char *> address(x, False), <char *> address(out, True)
-        r.buffer = ceil_div(self.widest * self.chunk, LINE) * LINE * r.itemsize
+        r.buffer = round_up(self.widest * self.chunk, FC_CACHE_LINE) * r.itemsize
         # This call's own copy of the steps, which point to its packed weights: several threads may run one program.
-        cdef Py_ssize_t table = ceil_div(self.n_steps * sizeof(step), LINE) * LINE, packed = self.packed * r.itemsize
-        cdef char *memory = allocate(table + packed + 2 * outer * r.buffer + LINE, 1)
-        cdef char *aligned = memory + (LINE - <Py_ssize_t> memory % LINE) % LINE
+        cdef Py_ssize_t table = round_up(self.n_steps * sizeof(step), FC_CACHE_LINE), packed = self.packed * r.itemsize
+        cdef char *memory = allocate(table + packed + 2 * outer * r.buffer, 1)
         cdef char *weights
-        r.steps = <step *> aligned
-        r.buffers = aligned + table + packed
+        r.steps = <step *> memory
+        r.buffers = memory + table + packed
         memcpy(r.steps, self.steps, self.n_steps * sizeof(step))
         with nogil:
             for index in range(self.n_steps):
-                weights = aligned + table + r.steps[index].packed * r.itemsize
+                weights = memory + table + r.steps[index].packed * r.itemsize
                 if r.steps[index].kind == CONV:
                     conv_pack(&r.steps[index].conv, weights, inner)
                 elif r.steps[index].kind == DEPTHWISE:

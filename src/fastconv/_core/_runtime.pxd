@@ -14,5 +14,10 @@ cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return (a + b - 1) // b
 
 
+cdef inline Py_ssize_t round_up(Py_ssize_t a, Py_ssize_t step) noexcept nogil:
+    """The next multiple of step, for a >= 0."""
+    return ceil_div(a, step) * step
+
+
 cdef inline Py_ssize_t clip(Py_ssize_t value, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
     return low if value < low else high if value > high else value

@@ -3,9 +3,11 @@
 from array import array
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdlib cimport malloc
 from libc.time cimport clock, clock_t, CLOCKS_PER_SEC
-from .kernels cimport FC_PEAK_FMAS, fc_compiler, fc_find_isa, fc_kernels
+from .kernels cimport FC_CACHE_LINE, FC_PEAK_FMAS, fc_compiler, fc_find_isa, fc_kernels
+
+cdef extern from "<stdlib.h>":
+    void *aligned_alloc(size_t alignment, size_t size) noexcept nogil
 
 cdef extern from *:
     """
@@ -174,11 +176,14 @@ def is_own_memory(out not None, Py_ssize_t itemsize, tuple others not None):
 
 
 cdef char *allocate(Py_ssize_t count, Py_ssize_t itemsize) except NULL:
-    """Scratch for `count` elements, to be freed by the caller."""
+    """Scratch for `count` elements from the start of a cache line on, to be freed by the caller.
+
+    A vector that lies in two lines takes two reads: the tiles' weights lie in such memory.
+    """
     cdef char *memory
     if count > (<Py_ssize_t> 1 << 60) // itemsize:
         raise MemoryError("fastconv: the scratch memory for this problem does not fit the address space.")
-    memory = <char *> malloc(max(count, 1) * itemsize)
+    memory = <char *> aligned_alloc(FC_CACHE_LINE, round_up(max(count, 1) * itemsize, FC_CACHE_LINE))
     if memory == NULL:
         raise MemoryError(f"fastconv: no memory for {count * itemsize} bytes of scratch.")
     return memory

@@ -12,6 +12,7 @@ cdef extern from "fc_kernels.h" nogil:
         FC_PEAK_FMAS
         FC_WINNER_ROWS
         FC_ROW_FILTERS
+        FC_CACHE_LINE
 
     void fc_fetch(const char *first, const char *last)
 

@@ -145,11 +145,11 @@ static FC_INLINE void FN(depthwise_fetch)(const fc_depthwise *t, const FC_REAL *
                                           const int lines, const int reads, const int writes) {
     x += (t->rows + lines - 1) * t->x_row + at * reads;
     for (ptrdiff_t row = t->fresh * lines; row > 0; row--, x += t->x_row)
-        for (int j = 0; j < reads * LANES; j += 64 / FC_REAL_BYTES) __builtin_prefetch(x + j, 0, 3);
+        fc_fetch((const char *)x, (const char *)(x + reads * LANES));
     if (!t->writes_on) return;
     y += lines * t->y_line + at * writes;
     for (int line = 0; line < lines; line++, y += t->y_line)
-        for (int j = 0; j < writes * LANES; j += 64 / FC_REAL_BYTES) __builtin_prefetch(y + j, 1, 3);
+        fc_fetch((const char *)y, (const char *)(y + writes * LANES));
 }
 
 /* Pixels first .. last, all channels; last - first is a multiple of mr. The last vector ends with the last channel: it

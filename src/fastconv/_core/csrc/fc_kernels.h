@@ -21,12 +21,13 @@ enum { FC_WINNER_ROWS = 7, FC_WINNER_FILTERS = 8 }; /* tallest kernel; most filt
 enum { FC_ALPHA_MAX = 6 }; /* side of Winograd's largest tile */
 
 enum { FC_DROPOUT_BLOCK = 1024 }; /* elements */
+enum { FC_CACHE_LINE = 64 }; /* bytes: of every x86, and of most ARM processors; others lose speed alone */
 
 enum fc_activation { FC_LINEAR = 0, FC_RELU = 1 };
 
 /* Ask for the lines of first <= address < last, into the caches; they need not be anybody's memory. */
 static inline void fc_fetch(const char *first, const char *last) {
-    for (; first < last; first += 64) __builtin_prefetch(first, 0, 3);
+    for (; first < last; first += FC_CACHE_LINE) __builtin_prefetch(first, 0, 3);
 }
 
 /* One register tile of a batch-reduced matrix product (arXiv:1906.06440, section 2): mr rows, nv*lanes columns.

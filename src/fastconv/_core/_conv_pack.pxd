@@ -1,0 +1,63 @@
+"""The weights and the bias of a direct convolution in the order in which its tiles read them."""
+
+from libc.string cimport memcpy, memset
+
+from ._conv_direct cimport conv
+
+
+cdef inline void pack_weights(const conv *p, Py_ssize_t index) noexcept nogil:
+    """One task of packing: rows (tap, input channel) of nv*lanes output channels each, zeros behind the last.
+
+    Read along memory: some rows of all panels where output channels are contiguous, else one panel's whole rows.
+    """
+    cdef Py_ssize_t lanes = p.k.lanes, itemsize = p.k.itemsize
+    cdef Py_ssize_t part = index % p.pack_parts, tap = index // p.pack_parts
+    cdef Py_ssize_t row = 0, rows = p.cg, first_panel = part, last_panel = part + 1
+    cdef Py_ssize_t group, panel, first, width, channel
+    if p.j_stride == 1:
+        row, rows = part * p.cg // p.pack_parts, (part + 1) * p.cg // p.pack_parts
+        rows -= row
+        first_panel, last_panel = 0, p.n_panels
+    for group in range(p.groups):
+        for panel in range(first_panel, last_panel):
+            first = p.panel_v[panel] * lanes
+            width = p.panel_v[panel + 1] * lanes - first
+            channel = group * p.n_vectors * lanes + first
+            p.k.pack(p.packed + (channel * p.depth + (tap * p.cg + row) * width) * itemsize, width,
+                     p.kernel + (group * p.group_stride + first * p.j_stride + p.tap_weights[tap] + row * p.k_stride)
+                     * itemsize, rows, p.k_stride, min(width, p.ng - first), p.j_stride)
+
+
+cdef inline Py_ssize_t last_channels(const conv *p) noexcept nogil:
+    """Output channels of the last panel."""
+    return p.ng - p.panel_v[p.n_panels - 1] * p.k.lanes
+
+
+cdef inline void pack_bias(const conv *p, Py_ssize_t group) noexcept nogil:
+    cdef Py_ssize_t itemsize = p.k.itemsize, width = p.n_vectors * p.k.lanes
+    p.k.pack(p.packed_bias + group * width * itemsize, width, p.bias + group * p.ng * itemsize, 1, 0, p.ng, 1)
+
+
+cdef inline void pack_dots(const conv *p) noexcept nogil:
+    """Each output channel's weights one after the other."""
+    cdef Py_ssize_t itemsize = p.k.itemsize, tap, channel
+    for tap in range(p.taps):
+        for channel in range(p.ng):
+            memcpy(p.packed + (channel * p.depth + tap * p.cg) * itemsize,
+                   p.kernel + (p.tap_weights[tap] + channel * p.j_stride) * itemsize, p.cg * itemsize)
+
+
+cdef inline void pack_folded(const conv *p) noexcept nogil:
+    """The one panel's rows again, pixel by pixel of a run: shifted by the pixel's columns, zeros elsewhere."""
+    cdef Py_ssize_t itemsize = p.k.itemsize, width = p.n_vectors * p.k.lanes
+    cdef Py_ssize_t n_cols = p.taps // p.n_rows, pixel, row, col, ch, to, source
+    memset(p.folded, 0, p.fold_width * (p.n_rows * p.fold_span * p.cg + 1) * itemsize)
+    for pixel in range(p.fold):
+        for row in range(p.n_rows):
+            for col in range(n_cols):
+                for ch in range(p.cg):
+                    to = ((row * p.fold_span + col + pixel * p.col_step) * p.cg + ch) * p.fold_width + pixel * p.ng
+                    source = ((row * n_cols + col) * p.cg + ch) * width
+                    memcpy(p.folded + to * itemsize, p.packed + source * itemsize, p.ng * itemsize)
+        if p.bias != NULL:
+            memcpy(p.folded_bias + pixel * p.ng * itemsize, p.bias, p.ng * itemsize)
