@@ -407,8 +407,7 @@ cdef void run_tiles(const conv *p, const region *r, Py_ssize_t images, Py_ssize_
                     Py_ssize_t nv, bint ahead=False) noexcept nogil:
     """All tiles of a region; whole vectors may be stored up to `end`."""
     cdef Py_ssize_t first = r.first, last = r.first + r.per_image * images, most = last - first, whole = last
-    cdef const char *fetched
-    if p.dots or ahead:
+    if ahead:
         most = p.k.mr[nv - 1]
     while whole > first and p.c_off[whole - 1] + nv * p.k.lanes > end:
         whole -= 1
@@ -417,8 +416,7 @@ cdef void run_tiles(const conv *p, const region *r, Py_ssize_t images, Py_ssize_
         t.a_off, t.c_off = p.a_off + first, p.c_off + first
         t.whole_rows = whole - first
         if ahead:
-            fetched = <const char *> t.a + p.a_off[first] * p.k.itemsize + AHEAD_BYTES
-            fc_fetch(fetched, fetched + t.mr * p.cg * p.k.itemsize)
+            fc_fetch(<const char *> t.a + p.a_off[first] * p.k.itemsize + AHEAD_BYTES, t.mr * p.cg * p.k.itemsize)
         if p.dots:
             p.k.dot[nv - 1](t)
         else:

@@ -332,9 +332,9 @@ cdef void look_ahead(const grad *p, block *b, Py_ssize_t index, Py_ssize_t panel
 cdef inline void fetch(block *b) noexcept nogil:
     """A tile's share of what the next block reads."""
     cdef Py_ssize_t i = 0 if b.ahead[0] < b.ahead_end[0] else 1
-    cdef const char *end = b.ahead[i] + min(b.ahead_step, b.ahead_end[i] - b.ahead[i])
-    fc_fetch(b.ahead[i], end)
-    b.ahead[i] = end
+    cdef Py_ssize_t count = min(b.ahead_step, b.ahead_end[i] - b.ahead[i])
+    fc_fetch(b.ahead[i], count)
+    b.ahead[i] += count
 
 
 cdef void run_group(grad *p, block *b, Py_ssize_t group, Py_ssize_t first_panel, Py_ssize_t last_panel, const char *x,

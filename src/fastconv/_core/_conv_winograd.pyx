@@ -215,11 +215,11 @@ cdef void transform_kernel(const winograd *p, Py_ssize_t task, Py_ssize_t k_firs
                 ahead = kernel + (p.tap_weights[tap] + PACK_ROWS * p.k_stride) * itemsize
                 if p.j_stride == 1:
                     for _i in range(PACK_ROWS):
-                        fc_fetch(ahead, ahead + width * itemsize)
+                        fc_fetch(ahead, width * itemsize)
                         ahead += p.k_stride * itemsize
                 else:
                     for _i in range(width):
-                        fc_fetch(ahead, ahead + PACK_ROWS * itemsize)
+                        fc_fetch(ahead, PACK_ROWS * itemsize)
                         ahead += p.j_stride * itemsize
             for tap in range(TAPS):
                 p.k.pack(pack + tap * rows * width * itemsize, width, kernel + p.tap_weights[tap] * itemsize, rows,
@@ -261,7 +261,6 @@ cdef void multiply(const winograd *p, Py_ssize_t strip, Py_ssize_t tiles, Py_ssi
     cdef Py_ssize_t itemsize = p.k.itemsize, lanes = p.k.lanes, zero = 0
     cdef Py_ssize_t vectors = p.strip_v[strip + 1] - p.strip_v[strip], panels = ceil_div(vectors, p.k.nv_max)
     cdef Py_ssize_t panel, col, nv, point, part, parts, first, i
-    cdef const char *next_row
     cdef fc_tile t
     t.a_step, t.seg_a, t.seg_k, t.seg_len, t.n_segs = 1, &zero, &zero, &depth, 1
     t.bias, t.accumulate, t.activation = NULL, accumulate, 0
@@ -280,8 +279,7 @@ cdef void multiply(const winograd *p, Py_ssize_t strip, Py_ssize_t tiles, Py_ssi
                 if point + 1 < p.points:
                     # The next point's rows, from L3: a quarter of the time of 128 -> 128 layers.
                     for i in range(first, first + t.mr):
-                        next_row = image + ((point + 1) * p.image_step + p.a_off[i]) * itemsize
-                        fc_fetch(next_row, next_row + depth * itemsize)
+                        fc_fetch(image + ((point + 1) * p.image_step + p.a_off[i]) * itemsize, depth * itemsize)
                 p.k.tile[nv - 1](&t)
             kernel += (depth * nv * lanes + p.line) * itemsize
 

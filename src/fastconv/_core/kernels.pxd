@@ -14,7 +14,7 @@ cdef extern from "fc_kernels.h" nogil:
         FC_ROW_FILTERS
         FC_CACHE_LINE
 
-    void fc_fetch(const char *first, const char *last)
+    void fc_fetch(const void *first, Py_ssize_t bytes)
 
     ctypedef struct fc_tile:
         Py_ssize_t mr

@@ -5,22 +5,8 @@
  *     y[o] = sum over k of sums[k][o ^ k].
  */
 
-#define FC_XOR_2(k) 0 ^ (k), 1 ^ (k)
-#define FC_XOR_4(k) FC_XOR_2(k), 2 ^ (k), 3 ^ (k)
-#define FC_XOR_8(k) FC_XOR_4(k), 4 ^ (k), 5 ^ (k), 6 ^ (k), 7 ^ (k)
-#define FC_XOR_16(k) FC_XOR_8(k), 8 ^ (k), 9 ^ (k), 10 ^ (k), 11 ^ (k), 12 ^ (k), 13 ^ (k), 14 ^ (k), 15 ^ (k)
-#define FC_LANES (FC_VECTOR_BYTES / FC_REAL_BYTES)
-#if FC_LANES == 16
-#define FC_EXCHANGE(v, k) __builtin_shufflevector(v, v, FC_XOR_16(k))
-#elif FC_LANES == 8
-#define FC_EXCHANGE(v, k) __builtin_shufflevector(v, v, FC_XOR_8(k))
-#elif FC_LANES == 4
-#define FC_EXCHANGE(v, k) __builtin_shufflevector(v, v, FC_XOR_4(k))
-#else
-#define FC_EXCHANGE(v, k) __builtin_shufflevector(v, v, FC_XOR_2(k))
-#endif
-
-#define FC_EXCHANGE_CASE(k) case k: return FC_EXCHANGE(v, (k) & (FC_LANES - 1));
+#define FC_XOR(i, k) (i) ^ (k)
+#define FC_EXCHANGE_CASE(k) case k: return FC_SHUFFLE(v, v, FC_XOR, (k) & (FC_LANES - 1));
 
 /* lane i of the result is lane i ^ k of v; k is a literal below LANES. */
 static FC_INLINE vec FN(exchange)(vec v, const int k) {
@@ -145,11 +131,11 @@ static FC_INLINE void FN(depthwise_fetch)(const fc_depthwise *t, const FC_REAL *
                                           const int lines, const int reads, const int writes) {
     x += (t->rows + lines - 1) * t->x_row + at * reads;
     for (ptrdiff_t row = t->fresh * lines; row > 0; row--, x += t->x_row)
-        fc_fetch((const char *)x, (const char *)(x + reads * LANES));
+        fc_fetch(x, reads * FC_VECTOR_BYTES);
     if (!t->writes_on) return;
     y += lines * t->y_line + at * writes;
     for (int line = 0; line < lines; line++, y += t->y_line)
-        fc_fetch((const char *)y, (const char *)(y + writes * LANES));
+        fc_fetch(y, writes * FC_VECTOR_BYTES);
 }
 
 /* Pixels first .. last, all channels; last - first is a multiple of mr. The last vector ends with the last channel: it

@@ -25,9 +25,9 @@ enum { FC_CACHE_LINE = 64 }; /* bytes: of every x86, and of most ARM processors;
 
 enum fc_activation { FC_LINEAR = 0, FC_RELU = 1 };
 
-/* Ask for the lines of first <= address < last, into the caches; they need not be anybody's memory. */
-static inline void fc_fetch(const char *first, const char *last) {
-    for (; first < last; first += FC_CACHE_LINE) __builtin_prefetch(first, 0, 3);
+/* Ask for some bytes' lines, into the caches; they need not be anybody's memory. */
+static inline void fc_fetch(const void *first, ptrdiff_t bytes) {
+    for (ptrdiff_t at = 0; at < bytes; at += FC_CACHE_LINE) __builtin_prefetch((const char *)first + at, 0, 3);
 }
 
 /* One register tile of a batch-reduced matrix product (arXiv:1906.06440, section 2): mr rows, nv*lanes columns.
@@ -55,7 +55,7 @@ static inline void fc_fetch(const char *first, const char *last) {
  * bias: nv*lanes readable values, or NULL.
  */
 typedef struct fc_tile {
-    ptrdiff_t mr;                              /* rows; of `dot` kernels->mr[nv - 1] at most */
+    ptrdiff_t mr;                              /* rows, any number */
     ptrdiff_t n;                               /* columns to store */
     ptrdiff_t whole_rows;
     const void *a;

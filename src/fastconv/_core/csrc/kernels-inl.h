@@ -36,32 +36,6 @@ static const int32_t fc_first_lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0,
 #define FC_WINNER_SUMS 12
 #endif
 
-/* Every second lane of two vectors, for sums of neighbours. */
-#define FC_EVENS_2 0, 2
-#define FC_EVENS_4 FC_EVENS_2, 4, 6
-#define FC_EVENS_8 FC_EVENS_4, 8, 10, 12, 14
-#define FC_EVENS_16 FC_EVENS_8, 16, 18, 20, 22, 24, 26, 28, 30
-#define FC_ODDS_2 1, 3
-#define FC_ODDS_4 FC_ODDS_2, 5, 7
-#define FC_ODDS_8 FC_ODDS_4, 9, 11, 13, 15
-#define FC_ODDS_16 FC_ODDS_8, 17, 19, 21, 23, 25, 27, 29, 31
-#if FC_VECTOR_BYTES == 64
-#define FC_EVENS_f32 FC_EVENS_16
-#define FC_ODDS_f32 FC_ODDS_16
-#define FC_EVENS_f64 FC_EVENS_8
-#define FC_ODDS_f64 FC_ODDS_8
-#elif FC_VECTOR_BYTES == 32
-#define FC_EVENS_f32 FC_EVENS_8
-#define FC_ODDS_f32 FC_ODDS_8
-#define FC_EVENS_f64 FC_EVENS_4
-#define FC_ODDS_f64 FC_ODDS_4
-#else
-#define FC_EVENS_f32 FC_EVENS_4
-#define FC_ODDS_f32 FC_ODDS_4
-#define FC_EVENS_f64 FC_EVENS_2
-#define FC_ODDS_f64 FC_ODDS_2
-#endif
-
 /* words[i] = a hash of the 64-bit counter `first` + i under a key, for a count of whole vectors: two rounds of
  * MurmurHash3's finaliser (A. Appleby), each a bijection that changes about half of 32 bits for any changed one. */
 typedef uint32_t fc_words __attribute__((vector_size(FC_VECTOR_BYTES), aligned(sizeof(uint32_t)), may_alias));

@@ -31,19 +31,19 @@ static void FN(pack_panels)(void *dst_, ptrdiff_t height, const void *src_, ptrd
 }
 
 /* LANES x LANES elements, dst[k*width + j] = src[k + j*j_stride]. To gather the even lanes of all pairs of vectors
- * before the odd ones turns the bits of an element's address (vector, lane) by one place: after as many turns as a lane
- * number has bits, vector and lane have changed places. */
+ * before the odd ones moves a bit of an element's lane number to the front of its vector's number, and the vector
+ * number's last bit to the lane: see FN(evens). */
 static FC_INLINE void FN(transpose)(FC_REAL *dst, ptrdiff_t width, const FC_REAL *src, ptrdiff_t j_stride) {
     enum { FC_SIDE = FC_VECTOR_BYTES / sizeof(FC_REAL) };
     vec rows[FC_SIDE], turned[FC_SIDE];
     FC_UNROLL
     for (int j = 0; j < FC_SIDE; j++) rows[j] = FN(load)(src + j * j_stride);
     FC_UNROLL
-    for (int bits = 1; bits < FC_SIDE; bits *= 2) {
+    for (int left = FC_SIDE / 2; left > 0; left /= 2) {
         FC_UNROLL
         for (int j = 0; j < FC_SIDE / 2; j++) {
-            turned[j] = FN(evens)(rows[2 * j], rows[2 * j + 1]);
-            turned[j + FC_SIDE / 2] = FN(odds)(rows[2 * j], rows[2 * j + 1]);
+            turned[j] = FN(evens)(rows[2 * j], rows[2 * j + 1], left);
+            turned[j + FC_SIDE / 2] = FN(odds)(rows[2 * j], rows[2 * j + 1], left);
         }
         FC_UNROLL
         for (int j = 0; j < FC_SIDE; j++) rows[j] = turned[j];

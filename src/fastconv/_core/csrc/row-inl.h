@@ -1,18 +1,7 @@
 /* Rows of a convolution of one channel with few filters: see fc_conv_rows in fc_kernels.h. */
 
-#define FC_ZIP_2(k) k, k + FC_LANES
-#define FC_ZIP_4(k) FC_ZIP_2(k), FC_ZIP_2((k) + 1)
-#define FC_ZIP_8(k) FC_ZIP_4(k), FC_ZIP_4((k) + 2)
-#define FC_ZIP_16(k) FC_ZIP_8(k), FC_ZIP_8((k) + 4)
-#if FC_LANES == 16
-#define FC_ZIP(a, b, k) __builtin_shufflevector(a, b, FC_ZIP_16(k))
-#elif FC_LANES == 8
-#define FC_ZIP(a, b, k) __builtin_shufflevector(a, b, FC_ZIP_8(k))
-#elif FC_LANES == 4
-#define FC_ZIP(a, b, k) __builtin_shufflevector(a, b, FC_ZIP_4(k))
-#else
-#define FC_ZIP(a, b, k) __builtin_shufflevector(a, b, FC_ZIP_2(k))
-#endif
+/* Lanes of a and b in turn, from lane k of each on. */
+#define FC_ZIP(i, k) (i) / 2 + (k) + ((i) % 2 ? FC_LANES : 0)
 
 /* The lanes of `count` vectors in turn, v[0][0], v[1][0], ..., v[0][1], v[1][1], ...; count is a power of two, and a
  * literal. */
@@ -22,8 +11,8 @@ static FC_INLINE void FN(interleave)(vec *v, const int count) {
     for (int left = count; left > 1; left /= 2) {
         FC_UNROLL
         for (int i = 0; i < count / 2; i++) {
-            next[2 * i] = FC_ZIP(v[i], v[i + count / 2], 0);
-            next[2 * i + 1] = FC_ZIP(v[i], v[i + count / 2], FC_LANES / 2);
+            next[2 * i] = FC_SHUFFLE(v[i], v[i + count / 2], FC_ZIP, 0);
+            next[2 * i + 1] = FC_SHUFFLE(v[i], v[i + count / 2], FC_ZIP, FC_LANES / 2);
         }
         FC_UNROLL
         for (int i = 0; i < count; i++) v[i] = next[i];
@@ -111,4 +100,3 @@ static void FN(conv_rows)(const fc_conv_rows *t) {
         case 6: FN(conv_rows_of)(t, 6, 2); break;
     }
 }
-#undef FC_ZIP

@@ -89,17 +89,18 @@ static FC_INLINE void FN(dot_step)(vec (*acc)[FC_NV_MAX], const FC_REAL *const *
     }
 }
 
-/* The tile of few columns. Rows behind t->mr repeat the last one: one function a width, instead of one a height. */
-static FC_INLINE void FN(dot_body)(const fc_tile *t, const int mr, const int nv) {
+/* The tile of few columns, its rows from `first` on. Rows behind t->mr repeat the last one: one function a width,
+ * instead of one a height. */
+static FC_INLINE void FN(dot_body)(const fc_tile *t, const ptrdiff_t first, const int mr, const int nv) {
     vec acc[FC_MR_MAX][FC_NV_MAX];
     const FC_REAL *a[FC_MR_MAX];
     FC_REAL sums[FC_MR_MAX * FC_NV_MAX + FC_VECTOR_BYTES / sizeof(FC_REAL)];
     const FC_REAL *bias = (const FC_REAL *)t->bias;
-    const ptrdiff_t b_step = t->b_step, n_segs = t->n_segs;
+    const ptrdiff_t b_step = t->b_step, n_segs = t->n_segs, last = t->mr - 1;
 
     FC_UNROLL
     for (int i = 0; i < mr; i++) {
-        a[i] = (const FC_REAL *)t->a + t->a_off[i < t->mr ? i : t->mr - 1];
+        a[i] = (const FC_REAL *)t->a + t->a_off[first + i < last ? first + i : last];
         FC_UNROLL
         for (int v = 0; v < nv; v++) acc[i][v] = bias ? (vec){bias[v]} : (vec){0};
     }
@@ -115,30 +116,32 @@ static FC_INLINE void FN(dot_body)(const fc_tile *t, const int mr, const int nv)
     }
     /* LANES vectors at a time become one vector of their sums. */
     FC_UNROLL
-    for (int first = 0; first < mr * nv; first += (int)LANES) {
+    for (int sum = 0; sum < mr * nv; sum += (int)LANES) {
         vec tree[FC_VECTOR_BYTES / sizeof(FC_REAL)];
         FC_UNROLL
         for (int j = 0; j < (int)LANES; j++)
-            tree[j] = first + j < mr * nv ? acc[(first + j) / nv][(first + j) % nv] : (vec){0};
+            tree[j] = sum + j < mr * nv ? acc[(sum + j) / nv][(sum + j) % nv] : (vec){0};
         FC_UNROLL
         for (int width = (int)LANES / 2; width > 0; width /= 2) {
             FC_UNROLL
             for (int j = 0; j < width; j++) {
                 const vec a0 = tree[2 * j], a1 = tree[2 * j + 1];
-                tree[j] = FN(evens)(a0, a1) + FN(odds)(a0, a1);
+                tree[j] = FN(evens)(a0, a1, width) + FN(odds)(a0, a1, width);
             }
         }
-        FN(store)(sums + first, t->activation == FC_RELU ? FN(relu_vec)(tree[0]) : tree[0]);
+        FN(store)(sums + sum, t->activation == FC_RELU ? FN(relu_vec)(tree[0]) : tree[0]);
     }
-    for (int i = 0; i < mr && i < t->mr; i++) {
-        FC_REAL *to = (FC_REAL *)t->c + t->c_off[i];
+    for (int i = 0; i < mr && first + i <= last; i++) {
+        FC_REAL *to = (FC_REAL *)t->c + t->c_off[first + i];
         FC_UNROLL
         for (int v = 0; v < nv; v++) to[v] = sums[i * nv + v];
     }
 }
 
-#define FC_DOT_FUNCTION(mr, nv) \
-    static void FN(dot_##nv)(const fc_tile *t) { FN(dot_body)(t, mr, nv); }
+#define FC_DOT_FUNCTION(mr_, nv)                                                                    \
+    static void FN(dot_##nv)(const fc_tile *t) {                                                    \
+        for (ptrdiff_t first = 0; first < t->mr; first += mr_) FN(dot_body)(t, first, mr_, nv);     \
+    }
 
 /* Kept in registers across the tiles, its members would drive the row pointers out. */
 #undef FC_IN_MEMORY

@@ -27,5 +27,4 @@ static const fc_kernels FN(kernels) = {
 #undef uvec
 #undef LANES
 #undef FC_LANES
-#undef FC_EXCHANGE
 #undef FC_DEPTHWISE_OF
