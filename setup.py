@@ -50,6 +50,7 @@ MODULES = (
     "_conv_pooled",
     "_conv_winners",
     "_pooling",
+    "_copies",
     "_resampling",
     "_elementwise",
     "_filters",

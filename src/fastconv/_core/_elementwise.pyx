@@ -10,6 +10,7 @@ from .kernels cimport fc_kernels
 cdef enum:
     CHUNK = 8192                     # elements of one task: a few pages, so that no two threads share a cache line
     WORK = 8                         # an element of a memory-bound pass costs about as much as 8 multiply-adds
+    ROOT_WORK = 24                   # one with a square root and a division
     EXP_WORK = 128                   # an exponential costs about 5 ns
     SUM_PARTS = 16                   # fixed, so that a sum's bits do not depend on the threads
     SUM_COLUMNS = 64                 # 4 vectors of 16 floats
@@ -121,7 +122,7 @@ cdef void run(sweep *s, Py_ssize_t sweeps) noexcept:
         s[index].first = chunks
         chunks += ceil_div(s[index].count, CHUNK)
         elements += s[index].count
-    cdef int team = team_size(elements * WORK)
+    cdef int team = team_size(elements * (ROOT_WORK if s.operation in (ADAM, RMSPROP) else WORK))
     with nogil:
         if team == 1:
             # A parallel region costs 0.6 us even for a team of one.

@@ -7,10 +7,11 @@ neither the size of a chunk nor the number of threads changes a bit.
 
 from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from ._conv_depthwise cimport depthwise, depthwise_pack, depthwise_run, DepthwisePlan
 from ._conv_direct cimport conv, conv_pack, conv_run, ConvPlan
+from ._copies cimport frame, make_frame, pad_image
 from ._pooling cimport make_columns, make_pool, pool, pool_run, pool_work
 from ._runtime cimport address, allocate, ceil_div, isa_kernels, round_up, team_size
 from .kernels cimport FC_CACHE_LINE, fc_kernels
@@ -37,8 +38,7 @@ cdef struct step:
     conv conv
     depthwise depthwise
     pool pool
-    # Of padding: rows of an image, elements of a row, of a padded row, and where the first one goes.
-    Py_ssize_t rows, row, padded_row, first
+    frame frame                      # of padding
 
 cdef struct run:
     # One call.
@@ -126,11 +126,11 @@ cdef class Program:
 
     def add_pad(self, tuple image, tuple pads):
         """Zeros around images (h, w, c); pads: ((top, bottom), (left, right))."""
-        cdef step *s
-        (top, bottom), (left, right) = pads
         h, w, c = image
-        s = self._add(PAD, (top + h + bottom) * (left + w + right) * c, 0)
-        s.rows, s.row, s.padded_row, s.first = h, w * c, (left + w + right) * c, (top * (left + w + right) + left) * c
+        cdef step *s
+        cdef frame f = make_frame(h, w, c * self.k.itemsize, pads)
+        s = self._add(PAD, f.size // self.k.itemsize, 0)
+        s.frame = f
 
     def __call__(self, x, out, Py_ssize_t n):
         """x (n, ...) -> out (n, ...), both C-contiguous and of the program's type; n may be any."""
@@ -180,7 +180,7 @@ cdef void run_chunk(const run *r, Py_ssize_t index, int thread, int team) noexce
 
 cdef void run_step(const step *s, Py_ssize_t n, const char *x, char *y, int team) noexcept nogil:
     cdef pool p
-    cdef Py_ssize_t i, to
+    cdef Py_ssize_t i
     if s.kind == CONV:
         conv_run(&s.conv, n, x, y, team)
     elif s.kind == DEPTHWISE:
@@ -190,10 +190,8 @@ cdef void run_step(const step *s, Py_ssize_t n, const char *x, char *y, int team
     elif s.kind == SOFTMAX:
         s.k.softmax(y, x, n, s.y_size)
     elif s.kind == PAD:
-        memset(y, 0, n * s.y_size * s.k.itemsize)
-        for i in range(n * s.rows):
-            to = i // s.rows * s.y_size + s.first + i % s.rows * s.padded_row
-            memcpy(y + to * s.k.itemsize, x + i * s.row * s.k.itemsize, s.row * s.k.itemsize)
+        for i in range(n):
+            pad_image(&s.frame, x + i * s.frame.rows * s.frame.row, y + i * s.frame.size)
     else:
         p = s.pool
         p.n, p.x, p.y = n, <char *> x, y

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import _validation
+from ..ops._arrays import contiguous
+from ..ops.copies import zero_pad
 from ..ops.inference import Step, pad_step
 from .base import Array, Layer, Shape, as_data_format, image_layout, join_image_shape, split_image_shape
 
@@ -158,8 +160,7 @@ class ZeroPadding2D(Layer):
 
     def call(self, x: Array, training: bool = False) -> Array:
         y = self._empty("output", self.compute_output_shape(x.shape))
-        y.fill(0)
-        y[self._interior(x.shape)] = x
+        zero_pad(self._images(contiguous(x)), self._images(y), self.padding)
         self._keep(training, y.shape, x.shape)
         return y
 
@@ -169,6 +170,11 @@ class ZeroPadding2D(Layer):
 
     def inference_step(self, x_shape: tuple[int, ...]) -> Step | None:
         return pad_step(x_shape, self.padding) if self.data_format == "channels_last" else None
+
+    def _images(self, x: Array) -> Array:
+        """A contiguous ``x`` as images (n, h, w, c), or (n·c, h, w) where each channel is an image of its own."""
+        n, c, *size = x.shape
+        return x if self.data_format == "channels_last" else x.reshape(n * c, *size)
 
     def _interior(self, input_shape: tuple[int, ...]) -> tuple[slice, ...]:
         """Where the input lies in the output."""

@@ -20,6 +20,7 @@ import numpy as np
 from .. import _random, _validation, activations
 from ..callbacks import Callback, CallbackList, History, ProgressBar
 from ..layers import MaxPooling2D
+from ..ops.copies import take
 from .inference import is_ours
 from .interrupts import InterruptGuard
 
@@ -119,12 +120,12 @@ def batches(data: Data, size: int, order: Array | None = None) -> Iterator[tuple
             part = slice(start, start + size)
             yield start, data.x[part], data.y[part], None if data.weight is None else data.weight[part]
         return
-    # take() would copy the whole of a non-contiguous array at every call, and with mode="raise" its output too.
     x = np.ascontiguousarray(data.x)
     buffer = np.empty((min(size, n), *x.shape[1:]), x.dtype)
     for start in range(0, n, size):
         rows = order[start : start + size]
-        batch = np.take(x, rows, axis=0, out=buffer[: len(rows)], mode="clip")
+        batch = buffer[: len(rows)]
+        take(x, rows, batch)
         yield start, batch, data.y[rows], None if data.weight is None else data.weight[rows]
 
 
