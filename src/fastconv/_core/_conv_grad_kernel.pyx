@@ -34,6 +34,7 @@ cdef struct block:
     const char *grads                # of the first pixel
     bint by_tap                      # tap by tap, real cells only
     Py_ssize_t first, last           # channels of the group that are at hand
+    Py_ssize_t first_chunk, last_chunk               # of lines, that this thread does
     # The runs of the tile's segments: seg_k and seg_len of the whole block; tables for the taps.
     Py_ssize_t runs
     Py_ssize_t *seg_k
@@ -225,7 +226,7 @@ cdef class GradKernelPlan:
     cdef _run(self, grad *p, x, out):
         cdef int team = team_size(self.work)
         cdef Py_ssize_t itemsize = p.k.itemsize, panels = p.groups * p.n_panels
-        cdef Py_ssize_t splits, index, room, chunk
+        cdef Py_ssize_t splits = 1, chunk_splits = 1, index, room, chunk
         cdef char *result = <char *> address(out, True)
         if p.blocks == 0 or p.size == 0:
             memset(result, 0, p.size * itemsize)
@@ -236,11 +237,14 @@ cdef class GradKernelPlan:
         room = p.slab_size + p.panel_size + p.grads_size + round_up(5 * p.run_count * (8 // itemsize), p.line)
         cdef char *rooms = allocate((p.parts * p.size if p.parts > 1 else 0) + team * room, itemsize)
         p.sums = result if p.parts == 1 else rooms + team * room * itemsize
-        splits = 1 if p.parts >= team else min(ceil_div(team, p.parts), panels)
+        if p.parts < team:
+            splits = min(ceil_div(team, p.parts), panels)
+            chunk_splits = min(ceil_div(team, p.parts * splits), ceil_div(p.n_lines, p.chunk_lines))
         chunk = max(ceil_div(p.size, team), 256)
         with nogil:
-            for index in prange(p.parts * splits, schedule="static", num_threads=team):
-                run_part(p, index // splits, index % splits, splits, rooms + threadid() * room * itemsize)
+            for index in prange(p.parts * splits * chunk_splits, schedule="static", num_threads=team):
+                run_part(p, index // chunk_splits // splits, index // chunk_splits % splits, splits,
+                         index % chunk_splits, chunk_splits, rooms + threadid() * room * itemsize)
             if p.parts > 1:
                 for index in prange(ceil_div(p.size, chunk), schedule="static", num_threads=team):
                     p.k.sum_rows(result + index * chunk * itemsize, p.sums + index * chunk * itemsize, p.parts,
@@ -248,8 +252,9 @@ cdef class GradKernelPlan:
         free(rooms)
 
 
-cdef void run_part(grad *p, Py_ssize_t part, Py_ssize_t split, Py_ssize_t splits, char *room) noexcept nogil:
-    """All blocks of one part of the batch, for the panels of one split."""
+cdef void run_part(grad *p, Py_ssize_t part, Py_ssize_t split, Py_ssize_t splits, Py_ssize_t chunk_split,
+                   Py_ssize_t chunk_splits, char *room) noexcept nogil:
+    """All blocks of one part of the batch, for the panels of one split and the chunks of lines of another."""
     cdef Py_ssize_t itemsize = p.k.itemsize, panels = p.groups * p.n_panels
     cdef Py_ssize_t first = part * p.blocks // p.parts, last = (part + 1) * p.blocks // p.parts
     cdef Py_ssize_t index, first_panel = split * panels // splits, last_panel = (split + 1) * panels // splits, group
@@ -257,8 +262,10 @@ cdef void run_part(grad *p, Py_ssize_t part, Py_ssize_t split, Py_ssize_t splits
     cdef char *packed = slab + p.slab_size * itemsize
     cdef char *grads = packed + p.panel_size * itemsize
     cdef char *sums = p.sums + (part * p.size if p.parts > 1 else 0) * itemsize
+    cdef Py_ssize_t chunks = ceil_div(p.n_lines, p.chunk_lines)
     cdef block b
     cdef const char *x
+    b.first_chunk, b.last_chunk = chunk_split * chunks // chunk_splits, (chunk_split + 1) * chunks // chunk_splits
     b.seg_k = <Py_ssize_t *> (grads + p.grads_size * itemsize)
     b.seg_len, b.tap_a = b.seg_k + p.run_count, b.seg_k + 2 * p.run_count
     b.tap_k, b.tap_len = b.seg_k + 3 * p.run_count, b.seg_k + 4 * p.run_count
@@ -339,7 +346,7 @@ cdef inline void fetch(block *b) noexcept nogil:
 
 cdef void run_group(grad *p, block *b, Py_ssize_t group, Py_ssize_t first_panel, Py_ssize_t last_panel, const char *x,
                     char *slab, char *packed, char *sums, int accumulate) noexcept nogil:
-    """Add a block's share to a group's kernel, for some of its panels: a chunk of x's lines for each chunk of panels.
+    """Add a block's share to a group's kernel, for some of its panels: some chunks of x's lines, each for all of these.
     """
     cdef Py_ssize_t itemsize = p.k.itemsize, chunk, head = -1, panel, count, i
     cdef const char *grads = b.grads + group * p.ng * itemsize
@@ -352,7 +359,7 @@ cdef void run_group(grad *p, block *b, Py_ssize_t group, Py_ssize_t first_panel,
     b.first, b.last = 0, p.cg
     if not p.lined:
         x += group * p.cg * itemsize
-    for chunk in range(ceil_div(p.n_lines, p.chunk_lines)):
+    for chunk in range(b.first_chunk, b.last_chunk):
         if p.lined:
             b.first = chunk * p.chunk_lines * p.line
             b.last = min(b.first + p.chunk_lines * p.line, p.cg)

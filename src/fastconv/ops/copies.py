@@ -11,7 +11,7 @@ from .._typing import Array
 
 def take(x: Array, places: Array, out: Array) -> None:
     """``out[i] = x[places[i]]`` for int64 ``places`` within ``x``: a batch from its places in a data set."""
-    _copies.take(x, places, out, x[0].nbytes)
+    _copies.take(x, places, out, math.prod(x.shape[1:]) * x.itemsize)
 
 
 def zero_pad(x: Array, out: Array, pads: Pads) -> None:
