@@ -74,6 +74,40 @@ static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv
     }
 }
 
+/* nv vectors of a single row's columns, from column j on; nv is a literal. */
+static FC_INLINE void FN(row_strip)(const fc_tile *t, const ptrdiff_t j, const int nv) {
+    vec acc[FC_REGISTERS / 2];
+    const FC_REAL *bias = (const FC_REAL *)t->bias;
+    FC_REAL *c = (FC_REAL *)t->c + t->c_off[0] + j;
+    const ptrdiff_t a_step = t->a_step, b_step = t->b_step;
+    FC_UNROLL
+    for (int v = 0; v < nv; v++) acc[v] = bias ? FN(load)(bias + j + v * LANES) : (vec){0};
+    for (ptrdiff_t s = 0; s < t->n_segs; s++) {
+        const FC_REAL *a = (const FC_REAL *)t->a + t->a_off[0] + t->seg_a[s];
+        const FC_REAL *b = (const FC_REAL *)t->b + t->seg_k[s] * b_step + j;
+        for (ptrdiff_t k = t->seg_len[s]; k > 0; k--) {
+            const vec x = FN(splat)(*a);
+            FC_UNROLL
+            for (int v = 0; v < nv; v++) acc[v] += x * FN(load)(b + v * LANES);
+            a += a_step;
+            b += b_step;
+        }
+    }
+    FC_UNROLL
+    for (int v = 0; v < nv; v++) FN(store)(c + v * LANES, t->activation == FC_RELU ? FN(relu_vec)(acc[v]) : acc[v]);
+}
+
+/* Strips of nv vectors; the last one ends with the last column: it may do some of the one before again. */
+static FC_INLINE void FN(row_strips)(const fc_tile *t, const int nv) {
+    const ptrdiff_t width = nv * LANES;
+    for (ptrdiff_t j = 0; j < t->n; j += width) FN(row_strip)(t, j + width <= t->n ? j : t->n - width, nv);
+}
+
+static void FN(row)(const fc_tile *t) {
+    if (t->n >= FC_REGISTERS / 2 * LANES) FN(row_strips)(t, FC_REGISTERS / 2);
+    else FN(row_strips)(t, FC_NV_MAX);
+}
+
 /* LANES terms of each sum, or n of them if that is not 0. */
 static FC_INLINE void FN(dot_step)(vec (*acc)[FC_NV_MAX], const FC_REAL *const *a, ptrdiff_t at, const FC_REAL *b,
                                    ptrdiff_t b_step, const int mr, const int nv, ptrdiff_t n) {
@@ -189,7 +223,8 @@ FC_DOT_FUNCTION(10, 2)
 FC_DOT_FUNCTION(8, 3)
 FC_DOT_FUNCTION(6, 4)
 #define FC_TILES \
-    4, {10, 10, 8, 6}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, {FN(dot_1), FN(dot_2), FN(dot_3), FN(dot_4)}
+    4, {10, 10, 8, 6}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, FN(row), \
+    {FN(dot_1), FN(dot_2), FN(dot_3), FN(dot_4)}
 #else
 FC_TILE_FUNCTION(1, 10, FC_CASES_10(1))
 FC_TILE_FUNCTION(2, 6, FC_CASES_6(2))
@@ -197,5 +232,6 @@ FC_TILE_FUNCTION(3, 4, FC_CASES_4(3))
 FC_DOT_FUNCTION(10, 1)
 FC_DOT_FUNCTION(6, 2)
 FC_DOT_FUNCTION(4, 3)
-#define FC_TILES 3, {10, 6, 4, 0}, {FN(tile_1), FN(tile_2), FN(tile_3), NULL}, {FN(dot_1), FN(dot_2), FN(dot_3), NULL}
+#define FC_TILES \
+    3, {10, 6, 4, 0}, {FN(tile_1), FN(tile_2), FN(tile_3), NULL}, FN(row), {FN(dot_1), FN(dot_2), FN(dot_3), NULL}
 #endif
