@@ -127,9 +127,8 @@ cdef class Program:
     def add_pad(self, tuple image, tuple pads):
         """Zeros around images (h, w, c); pads: ((top, bottom), (left, right))."""
         h, w, c = image
-        cdef step *s
-        cdef frame f = make_frame(h, w, c * self.k.itemsize, pads)
-        s = self._add(PAD, f.size // self.k.itemsize, 0)
+        cdef frame f = make_frame(h, w, c, pads)
+        cdef step *s = self._add(PAD, f.size, 0)
         s.frame = f
 
     def __call__(self, x, out, Py_ssize_t n):
@@ -180,7 +179,7 @@ cdef void run_chunk(const run *r, Py_ssize_t index, int thread, int team) noexce
 
 cdef void run_step(const step *s, Py_ssize_t n, const char *x, char *y, int team) noexcept nogil:
     cdef pool p
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, itemsize = s.k.itemsize
     if s.kind == CONV:
         conv_run(&s.conv, n, x, y, team)
     elif s.kind == DEPTHWISE:
@@ -191,7 +190,7 @@ cdef void run_step(const step *s, Py_ssize_t n, const char *x, char *y, int team
         s.k.softmax(y, x, n, s.y_size)
     elif s.kind == PAD:
         for i in range(n):
-            pad_image(&s.frame, x + i * s.frame.rows * s.frame.row, y + i * s.frame.size)
+            pad_image(&s.frame, x + i * s.frame.rows * s.frame.row * itemsize, y + i * s.y_size * itemsize, itemsize)
     else:
         p = s.pool
         p.n, p.x, p.y = n, <char *> x, y
