@@ -85,9 +85,10 @@ static FC_INLINE vec FN(load_n)(const FC_REAL *p, ptrdiff_t n) {
 #define FC_PIECE (16 / FC_REAL_BYTES)
 #define FC_SECOND_LANE(i, k) \
     ((i) % FC_PIECE < FC_PIECE / 2 ? 0 : FC_LANES) + (i) / FC_PIECE * FC_PIECE + (i) % (FC_PIECE / 2) * 2 + (k)
-/* Every second 16 bytes of a and b, from the k-th on, those of a before those of b. */
-#define FC_SECOND_PIECE(i, k) \
-    ((i) < FC_LANES / 2 ? 0 : FC_LANES) + ((i) % (FC_LANES / 2) / FC_PIECE * 2 + (k)) * FC_PIECE + (i) % FC_PIECE
+/* Every second 16 bytes of a and b, from the k-th on, those of a before those of b; any lane where there are no two. */
+#define FC_SECOND_PIECE(i, k)                                                                        \
+    (((i) < FC_LANES / 2 ? 0 : FC_LANES) + ((i) % (FC_LANES / 2) / FC_PIECE * 2 + (k)) * FC_PIECE +  \
+     (i) % FC_PIECE) % (2 * FC_LANES)
 
 /* Of LANES vectors, two neighbours at a time become one: after as many levels as a lane number has bits, each with half
  * as many vectors (`left`) as the one before, vectors and lanes have changed places. First lanes are sorted within 16
