@@ -3,6 +3,7 @@ import numpy as np
 ISAS: tuple[str, ...]
 OPENMP_VERSION: int
 SERIAL_WORK_LIMIT: float
+CACHE_LINE: int
 
 def available_isas() -> tuple[str, ...]: ...
 def set_isa(isa: str) -> None: ...

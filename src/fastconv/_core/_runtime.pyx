@@ -43,6 +43,7 @@ OPENMP_VERSION = FC_OPENMP
 # The sanitizers' builds take 0, so that the smallest problem has its team.
 cdef double SERIAL_WORK = FC_SERIAL_WORK
 SERIAL_WORK_LIMIT = SERIAL_WORK
+CACHE_LINE = FC_CACHE_LINE
 
 cdef const fc_kernels *const *tables = NULL
 cdef str isa_in_use = ""

@@ -26,21 +26,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from math import prod
 from threading import get_ident
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _validation, initializers, regularizers
+from ..ops._arrays import lined_empty
 from ..ops.inference import Step
 from .naming import auto_name
 
 Array = np.ndarray
 Shape = tuple[int | None, ...]
 Pair = tuple[int, int]
-
-CACHE_LINE = 64  # bytes
 
 
 class _Weight(NamedTuple):
@@ -421,7 +419,7 @@ class Layer:
             or buffer.ndim != len(shape)
             or buffer.shape[0] < shape[0]
         ):
-            buffer = self._buffers[key] = _lined_empty(shape, dtype)
+            buffer = self._buffers[key] = lined_empty(shape, dtype)
         part = buffer[: shape[0]]
         self._last_buffers[key] = shape, kind, part
         return part
@@ -444,14 +442,6 @@ class Layer:
         if self._input_shape is None:
             raise _validation.no_shape_yet(self.name, attribute)
         return self._input_shape
-
-
-def _lined_empty(shape: tuple[int, ...], dtype: np.dtype) -> Array:
-    """Uninitialised memory from the start of a cache line on: reading a vector across two lines takes twice as long."""
-    size = prod(shape) * dtype.itemsize
-    memory = np.empty(size + CACHE_LINE, np.uint8)
-    start = -memory.ctypes.data % CACHE_LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def split_image_shape(shape: Shape, data_format: str) -> tuple[int | None, Shape, int | None]:

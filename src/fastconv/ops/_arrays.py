@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .._core import _runtime
@@ -12,6 +14,14 @@ def contiguous(array: np.ndarray) -> np.ndarray:
     """The same values, C-contiguous and aligned; a copy only where needed."""
     flags = array.flags
     return array if flags.c_contiguous and flags.aligned else np.array(array, order="C", subok=False)
+
+
+def lined_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Uninitialised memory from the start of a cache line on: reading a vector across two lines takes twice as long."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + _runtime.CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % _runtime.CACHE_LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def check_format(where: str, data_format: str) -> None:
