@@ -367,10 +367,11 @@ cdef void run_block(const conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_
     t.a_step = 1
     t.accumulate = 0
     t.activation = p.activation
+    # A pixel alone uses each weight once. A share of more vectors than that has as many whole ones as `single` wants.
     if p.in_place and images * p.gh * p.gw == 1 and p.n_vectors // splits > FC_NV_MAX:
-        t.a, t.c = x, out
         first = split * p.n_vectors // splits * unit
-        run_pixel(p, &p.regions[first_region], &t, first, min((split + 1) * p.n_vectors // splits * unit, p.ng))
+        run_pixel(p, &p.regions[first_region], &t, x, out, first,
+                  min((split + 1) * p.n_vectors // splits * unit, p.ng))
         return
     if p.side_by_side:
         end = images * rows * min(p.cols, p.gw - col) * p.ng
@@ -429,17 +430,19 @@ cdef void run_tiles(const conv *p, const region *r, Py_ssize_t images, Py_ssize_
         first += most
 
 
-cdef void run_pixel(const conv *p, const region *r, fc_tile *t, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+cdef void run_pixel(const conv *p, const region *r, fc_tile *t, const char *x, char *out, Py_ssize_t first,
+                    Py_ssize_t last) noexcept nogil:
     """The output channels first .. last of a single pixel, with weights as the user has them."""
     cdef Py_ssize_t itemsize = p.k.itemsize
     t.mr, t.n, t.whole_rows = 1, last - first, 0
-    t.a_off, t.c_off, t.b, t.b_step = p.a_off + r.first, p.c_off + r.first, p.kernel + first * itemsize, p.ng
-    t.c = <char *> t.c + first * itemsize
+    t.a, t.a_off = x, p.a_off + r.first
+    t.b, t.b_step = p.kernel + first * itemsize, p.ng
+    t.c, t.c_off = out + first * itemsize, p.c_off + r.first
     t.bias = NULL
     if p.bias != NULL:
         t.bias = p.bias + first * itemsize
     t.seg_a, t.seg_k, t.seg_len, t.n_segs = p.seg_a + r.seg, p.seg_k + r.seg, p.seg_len + r.seg, r.n_segs
-    p.k.row(t)
+    p.k.single(t)
 
 
 cdef void run_in_place(const conv *p, const region *r, Py_ssize_t images, fc_tile *t, Py_ssize_t first,

@@ -18,7 +18,7 @@ The sum of an output runs over the input channels in order, whatever the blocks,
 from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free
 
-from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
+from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, round_up, team_size
 from .kernels cimport FC_CACHE_LINE, fc_fetch, fc_kernels, fc_tile, fc_winograd, fc_winograd_tile
 
 # Bytes are those that were the fastest on ResNet-50's and VGG-16's layers, n = 1 and 8 (benchmarks/winograd.py).
@@ -97,7 +97,7 @@ cdef class WinogradPlan:
         self.work = <double> p.tiles * p.points * p.cg * p.oc
 
         p.line = FC_CACHE_LINE // itemsize
-        p.row = ceil_div(p.c, p.k.lanes) * p.k.lanes
+        p.row = round_up(p.c, p.k.lanes)
         vectors = ceil_div(p.ng, p.k.lanes)
         p.strips = ceil_div(vectors, STRIP_BYTES // (p.k.lanes * itemsize))
         p.strip_v = keep(self._kept, [i * vectors // p.strips for i in range(p.strips + 1)])

@@ -249,7 +249,7 @@ typedef struct fc_kernels {
     /* The same sum for a single row, mr = 1, of any n >= FC_NV_MAX*lanes columns: weights that are used only once come
      * in quicker the more of their row is read at a time. accumulate and whole_rows must be 0; nothing beyond column n
      * is touched. */
-    void (*row)(const fc_tile *);
+    void (*single)(const fc_tile *);
     /* The same sum for few columns, with the lanes along k: dot[nv - 1] has nv columns, not vectors of them,
      *   c[c_off[i] + v] = act( bias[v] + sum over s < n_segs, k < seg_len[s] of
      *                          a[a_off[i] + seg_a[s] + k] * b[v*b_step + seg_k[s] + k] ),   v < nv = n

@@ -34,22 +34,21 @@ static void FN(pack_panels)(void *dst_, ptrdiff_t height, const void *src_, ptrd
  * before the odd ones moves a bit of an element's lane number to the front of its vector's number, and the vector
  * number's last bit to the lane: see FN(evens). */
 static FC_INLINE void FN(transpose)(FC_REAL *dst, ptrdiff_t width, const FC_REAL *src, ptrdiff_t j_stride) {
-    enum { FC_SIDE = FC_VECTOR_BYTES / sizeof(FC_REAL) };
-    vec rows[FC_SIDE], turned[FC_SIDE];
+    vec rows[FC_LANES], turned[FC_LANES];
     FC_UNROLL
-    for (int j = 0; j < FC_SIDE; j++) rows[j] = FN(load)(src + j * j_stride);
+    for (int j = 0; j < FC_LANES; j++) rows[j] = FN(load)(src + j * j_stride);
     FC_UNROLL
-    for (int left = FC_SIDE / 2; left > 0; left /= 2) {
+    for (int left = FC_LANES / 2; left > 0; left /= 2) {
         FC_UNROLL
-        for (int j = 0; j < FC_SIDE / 2; j++) {
+        for (int j = 0; j < FC_LANES / 2; j++) {
             turned[j] = FN(evens)(rows[2 * j], rows[2 * j + 1], left);
-            turned[j + FC_SIDE / 2] = FN(odds)(rows[2 * j], rows[2 * j + 1], left);
+            turned[j + FC_LANES / 2] = FN(odds)(rows[2 * j], rows[2 * j + 1], left);
         }
         FC_UNROLL
-        for (int j = 0; j < FC_SIDE; j++) rows[j] = turned[j];
+        for (int j = 0; j < FC_LANES; j++) rows[j] = turned[j];
     }
     FC_UNROLL
-    for (int k = 0; k < FC_SIDE; k++) FN(store)(dst + k * width, rows[k]);
+    for (int k = 0; k < FC_LANES; k++) FN(store)(dst + k * width, rows[k]);
 }
 
 /* dst[k*width + j] = src[k*k_stride + j*j_stride]: a panel of `width` columns, zero-filled behind column n. */

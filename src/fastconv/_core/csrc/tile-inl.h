@@ -75,7 +75,7 @@ static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv
 }
 
 /* nv vectors of a single row's columns, from column j on; nv is a literal. */
-static FC_INLINE void FN(row_strip)(const fc_tile *t, const ptrdiff_t j, const int nv) {
+static FC_INLINE void FN(single_strip)(const fc_tile *t, const ptrdiff_t j, const int nv) {
     vec acc[FC_REGISTERS / 2];
     const FC_REAL *bias = (const FC_REAL *)t->bias;
     FC_REAL *c = (FC_REAL *)t->c + t->c_off[0] + j;
@@ -98,14 +98,14 @@ static FC_INLINE void FN(row_strip)(const fc_tile *t, const ptrdiff_t j, const i
 }
 
 /* Strips of nv vectors; the last one ends with the last column: it may do some of the one before again. */
-static FC_INLINE void FN(row_strips)(const fc_tile *t, const int nv) {
+static FC_INLINE void FN(single_strips)(const fc_tile *t, const int nv) {
     const ptrdiff_t width = nv * LANES;
-    for (ptrdiff_t j = 0; j < t->n; j += width) FN(row_strip)(t, j + width <= t->n ? j : t->n - width, nv);
+    for (ptrdiff_t j = 0; j < t->n; j += width) FN(single_strip)(t, j + width <= t->n ? j : t->n - width, nv);
 }
 
-static void FN(row)(const fc_tile *t) {
-    if (t->n >= FC_REGISTERS / 2 * LANES) FN(row_strips)(t, FC_REGISTERS / 2);
-    else FN(row_strips)(t, FC_NV_MAX);
+static void FN(single)(const fc_tile *t) {
+    if (t->n >= FC_REGISTERS / 2 * LANES) FN(single_strips)(t, FC_REGISTERS / 2);
+    else FN(single_strips)(t, FC_NV_MAX);
 }
 
 /* LANES terms of each sum, or n of them if that is not 0. */
@@ -128,7 +128,7 @@ static FC_INLINE void FN(dot_step)(vec (*acc)[FC_NV_MAX], const FC_REAL *const *
 static FC_INLINE void FN(dot_body)(const fc_tile *t, const ptrdiff_t first, const int mr, const int nv) {
     vec acc[FC_MR_MAX][FC_NV_MAX];
     const FC_REAL *a[FC_MR_MAX];
-    FC_REAL sums[FC_MR_MAX * FC_NV_MAX + FC_VECTOR_BYTES / sizeof(FC_REAL)];
+    FC_REAL sums[FC_MR_MAX * FC_NV_MAX + FC_LANES];
     const FC_REAL *bias = (const FC_REAL *)t->bias;
     const ptrdiff_t b_step = t->b_step, n_segs = t->n_segs, last = t->mr - 1;
 
@@ -151,7 +151,7 @@ static FC_INLINE void FN(dot_body)(const fc_tile *t, const ptrdiff_t first, cons
     /* LANES vectors at a time become one vector of their sums. */
     FC_UNROLL
     for (int sum = 0; sum < mr * nv; sum += (int)LANES) {
-        vec tree[FC_VECTOR_BYTES / sizeof(FC_REAL)];
+        vec tree[FC_LANES];
         FC_UNROLL
         for (int j = 0; j < (int)LANES; j++)
             tree[j] = sum + j < mr * nv ? acc[(sum + j) / nv][(sum + j) % nv] : (vec){0};
@@ -223,7 +223,7 @@ FC_DOT_FUNCTION(10, 2)
 FC_DOT_FUNCTION(8, 3)
 FC_DOT_FUNCTION(6, 4)
 #define FC_TILES \
-    4, {10, 10, 8, 6}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, FN(row), \
+    4, {10, 10, 8, 6}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, FN(single), \
     {FN(dot_1), FN(dot_2), FN(dot_3), FN(dot_4)}
 #else
 FC_TILE_FUNCTION(1, 10, FC_CASES_10(1))
@@ -233,5 +233,5 @@ FC_DOT_FUNCTION(10, 1)
 FC_DOT_FUNCTION(6, 2)
 FC_DOT_FUNCTION(4, 3)
 #define FC_TILES \
-    3, {10, 6, 4, 0}, {FN(tile_1), FN(tile_2), FN(tile_3), NULL}, FN(row), {FN(dot_1), FN(dot_2), FN(dot_3), NULL}
+    3, {10, 6, 4, 0}, {FN(tile_1), FN(tile_2), FN(tile_3), NULL}, FN(single), {FN(dot_1), FN(dot_2), FN(dot_3), NULL}
 #endif

@@ -13,7 +13,7 @@
 #include "winograd-inl.h"
 
 static const fc_kernels FN(kernels) = {
-    FC_STRING(FC_ISA), sizeof(FC_REAL), FC_VECTOR_BYTES / sizeof(FC_REAL), FC_TILES,
+    FC_STRING(FC_ISA), sizeof(FC_REAL), FC_LANES, FC_TILES,
     FN(conv_rows),
     FC_DEPTHWISE_OF(FC_DW_LIST), FC_DEPTHWISE_OF(FC_DG_LIST), FN(expand), FN(contract),
     FN(pack), FN(pack_panels), FN(finite), FN(sum_rows),

@@ -7,8 +7,8 @@
 #define vec FN(vec)
 #define ivec FN(ivec)
 #define uvec FN(uvec)
-#define LANES ((ptrdiff_t)(FC_VECTOR_BYTES / sizeof(FC_REAL)))
-#define FC_LANES (FC_VECTOR_BYTES / FC_REAL_BYTES) /* the same for the preprocessor */
+#define FC_LANES (FC_VECTOR_BYTES / FC_REAL_BYTES) /* for the preprocessor, and as a literal */
+#define LANES ((ptrdiff_t)FC_LANES)
 
 typedef FC_REAL vec __attribute__((vector_size(FC_VECTOR_BYTES)));
 typedef FC_INT ivec __attribute__((vector_size(FC_VECTOR_BYTES)));
@@ -35,7 +35,7 @@ static FC_INLINE vec FN(splat)(FC_REAL s) { return s - (vec){0}; }
 static FC_INLINE void FN(store_n)(FC_REAL *p, vec v, ptrdiff_t n) { FC_MASK_STORE(p, (1u << n) - 1u, v); }
 #else
 static FC_INLINE void FN(store_n)(FC_REAL *p, vec v, ptrdiff_t n) {
-    FC_REAL lanes[FC_VECTOR_BYTES / sizeof(FC_REAL)];
+    FC_REAL lanes[FC_LANES];
     FN(store)(lanes, v);
     ptrdiff_t at = 0;
     for (ptrdiff_t piece = LANES / 2; piece > 0; piece /= 2)
@@ -50,7 +50,7 @@ static FC_INLINE void FN(store_n)(FC_REAL *p, vec v, ptrdiff_t n) {
 static FC_INLINE vec FN(load_n)(const FC_REAL *p, ptrdiff_t n) { return FC_LOAD_N(p, n); }
 #else
 static FC_INLINE vec FN(load_n)(const FC_REAL *p, ptrdiff_t n) {
-    FC_REAL lanes[FC_VECTOR_BYTES / sizeof(FC_REAL)] = {0};
+    FC_REAL lanes[FC_LANES] = {0};
     ptrdiff_t at = 0;
     for (ptrdiff_t piece = LANES / 2; piece > 0; piece /= 2)
         if (n & piece) {
