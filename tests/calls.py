@@ -177,8 +177,11 @@ def conv_pooled_calls(p: Conv, make: Any = integers) -> Iterator[Call]:
     wide = reference.max_pool2d_grad(g, answer[1], y.shape, **pool)
     window = {name: value for name, value in options.items() if not name.startswith("pool_")}
     gradient = reference.conv2d_grad_kernel(x, wide, (p.kh, p.kw), **window)
+    input_gradient = reference.conv2d_grad_input(wide, data["kernel"], x.shape, **window)
     for kind in (np.int32, np.int64):
-        yield Call("conv2d_max_pool2d_grad_kernel", (x, g, answer[1].astype(kind), (p.kh, p.kw)), options, (gradient,))
+        found = answer[1].astype(kind)
+        yield Call("conv2d_max_pool2d_grad_kernel", (x, g, found, (p.kh, p.kw)), options, (gradient,))
+        yield Call("conv2d_max_pool2d_grad_input", (g, found, data["kernel"], x.shape), options, (input_gradient,))
 
 
 def depthwise_calls(p: Conv, make: Any = integers) -> Iterator[Call]:

@@ -164,7 +164,8 @@ def test_stubs_tell_the_truth(path):
     source = path.with_suffix(".pyx").read_text()
     for top in stub:
         # A class's methods are looked for from its own head on: another class of the module may have the same names.
-        text = source[source.index(f"cdef class {top.name}:") :] if isinstance(top, ast.ClassDef) else source
+        start = re.search(rf"^cdef class {top.name}\b", source, re.MULTILINE) if isinstance(top, ast.ClassDef) else None
+        text = source[start.start() :] if start else source
         for node in ast.walk(top):
             if isinstance(node, ast.FunctionDef) and not node.decorator_list:
                 assert stub_parameters(node) == pyx_parameters(text, node.name), node.name

@@ -85,6 +85,7 @@ RIGHT: dict[str, str] = {
     "relu_bias_grad": "X, X",
     "conv2d_max_pool2d": "X, K",
     "conv2d_max_pool2d_grad_kernel": "X, PG, PI, 3",
+    "conv2d_max_pool2d_grad_input": "PG, PI, K, X.shape",
     "max_pool2d_grad_unchecked": "P, I, X.shape",
 }
 
@@ -333,6 +334,13 @@ SHAPES_AND_OUT: list[bad_input.Case] = [
     ("ops.conv2d_max_pool2d_grad_kernel(X, PG, PI, 9)", ValueError, "does not fit"),
     ("ops.conv2d_max_pool2d_grad_kernel(X, PG, PI, 3, pool_size=7)", ValueError, r"the window \(7, 7\) does not fit"),
     ("ops.conv2d_max_pool2d_grad_kernel(X, PG, PI, 3, out=OUT)", ValueError, "out must have shape"),
+    ("ops.conv2d_max_pool2d_grad_input(G, PI, K, X.shape)", ValueError, r"grad_output must have shape \(2, 3, 3, 6\)"),
+    ("ops.conv2d_max_pool2d_grad_input(PG, I, K, X.shape)", ValueError, r"indices must have shape \(2, 3, 3, 6\)"),
+    ("ops.conv2d_max_pool2d_grad_input(PG, PG, K, X.shape)", TypeError, "indices"),
+    ("ops.conv2d_max_pool2d_grad_input(PG, PI, K, X.shape[:3])", ValueError, "input_shape"),
+    ("ops.conv2d_max_pool2d_grad_input(PG, PI, K[0], X.shape)", ValueError, "kernel must have 4 axes"),
+    ("ops.conv2d_max_pool2d_grad_input(PG, PI, K, X.shape, pool_size=7)", ValueError, "does not fit"),
+    ("ops.conv2d_max_pool2d_grad_input(PG, PI, K, X.shape, out=OUT)", ValueError, "out must have shape"),
     ("ops.max_pool2d_grad_unchecked(P[:1], I, X.shape)", ValueError, "grad_output must have shape"),
     ("ops.max_pool2d_grad_unchecked(P, I[:1], X.shape)", ValueError, "indices must have shape"),
     ("ops.batch_normalization(X, B, C)", ValueError, r"mean must have shape \(4,\)"),

@@ -54,7 +54,8 @@ FAMILIES: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Iterator[Call]
     "dense": (strategies.products(), product_calls),
 }
 OPERATIONS = {
-    *("conv2d", "conv2d_grad_input", "conv2d_grad_kernel", "conv2d_max_pool2d", "conv2d_max_pool2d_grad_kernel"),
+    *("conv2d", "conv2d_grad_input", "conv2d_grad_kernel"),
+    *("conv2d_max_pool2d", "conv2d_max_pool2d_grad_input", "conv2d_max_pool2d_grad_kernel"),
     *("conv2d_transpose", "conv2d_transpose_grad_input", "conv2d_transpose_grad_kernel"),
     *("depthwise_conv2d", "depthwise_conv2d_grad_input", "depthwise_conv2d_grad_kernel"),
     *("max_pool2d", "max_pool2d_grad", "max_pool2d_grad_unchecked"),

@@ -1,25 +1,33 @@
 from .._shapes import Pair
 from .._typing import Array
 
-def winners_fit(isa: str, itemsize: int, rows: int, run: int) -> bool: ...
+def winners_narrow(isa: str, itemsize: int, rows: int, run: int) -> bool: ...
 
-class WinnersPlan:
+class WinnersBase:
     def __init__(
         self,
         *,
         isa: str,
         itemsize: int,
         image: tuple[int, int, int, int],
-        grid: Pair,
-        steps: Pair,
+        width: int,
         kernel: Pair,
+        steps: Pair,
         row_dilation: int,
         origin: Pair,
         filters: int,
-        pixels: int,
+        grid: Pair,
+        window: Pair,
+        windows: Pair,
+        window_origin: Pair,
     ) -> None: ...
     @property
     def work(self) -> float: ...
     @property
     def nbytes(self) -> int: ...
+
+class WinnersPlan(WinnersBase):
     def __call__(self, x: Array, grads: Array, indices: Array, out: Array) -> bool: ...
+
+class WinnersInputPlan(WinnersBase):
+    def __call__(self, grads: Array, indices: Array, kernel: Array, out: Array) -> bool: ...

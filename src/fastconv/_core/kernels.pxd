@@ -11,6 +11,8 @@ cdef extern from "fc_kernels.h" nogil:
         FC_RELU
         FC_PEAK_FMAS
         FC_WINNER_ROWS
+        FC_PATCH_ROWS
+        FC_PATCH_VECTORS
         FC_ROW_FILTERS
         FC_CACHE_LINE
 
@@ -87,6 +89,33 @@ cdef extern from "fc_kernels.h" nogil:
         Py_ssize_t x_row
         void *sums
 
+    ctypedef struct fc_patches:
+        Py_ssize_t lists
+        const Py_ssize_t *first
+        const Py_ssize_t *last
+        const void *factors
+        const Py_ssize_t *places
+        Py_ssize_t rows, vectors
+        const void *x
+        Py_ssize_t x_row
+        void *sums
+        const Py_ssize_t *sums_at
+        Py_ssize_t sums_row
+
+    ctypedef struct fc_winner_lists:
+        Py_ssize_t pixels, filters, step
+        const void *grads
+        const void *indices
+        const Py_ssize_t *origin
+        const Py_ssize_t *shift
+        Py_ssize_t window_cells
+        int by_filter
+        const Py_ssize_t *place
+        Py_ssize_t base, filter_place
+        Py_ssize_t *last
+        Py_ssize_t *places
+        void *factors
+
     ctypedef struct fc_filter:
         Py_ssize_t mr, n
         const void *const *rows
@@ -141,6 +170,9 @@ cdef extern from "fc_kernels.h" nogil:
                               Py_ssize_t c_first, Py_ssize_t c_count) noexcept nogil
         Py_ssize_t winner_lanes
         void (*winners)(const fc_winners *) noexcept nogil
+        Py_ssize_t patch_sums
+        void (*patches)(const fc_patches *) noexcept nogil
+        void (*list_winners)(const fc_winner_lists *) noexcept nogil
         void (*relu)(void *y, const void *x, Py_ssize_t count) noexcept nogil
         void (*relu_grad)(void *gx, const void *grad, const void *y, Py_ssize_t count) noexcept nogil
         void (*softmax)(void *y, const void *x, Py_ssize_t rows, Py_ssize_t n) noexcept nogil

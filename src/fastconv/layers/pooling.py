@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, TypeGuard
 
 from .. import _validation, ops
-from ..ops.conv_pooled import fuses_back
+from ..ops.conv_pooled import fuses_back, saves_gradient_between
 from ..ops.inference import Step, pool2d_step
 from ..ops.pooling import pool_indices_dtype
 from .base import Array, Layer, Shape, as_data_format, image_layout, join_image_shape, split_image_shape
@@ -154,25 +154,34 @@ class MaxPooling2D(_Pooling2D):
         """Whether ``backward_behind`` serves for the two layers."""
         return self.fits_behind(layer) and fuses_back(self.pool_size, self.strides)
 
-    def backward_behind(self, layer: Conv2D, grad_output: Any) -> None:
-        """``layer.backward(self.backward(grad_output))`` after ``call_behind``, where nobody wants the gradient of the
-        input of ``layer``, without ever writing the one between the two to memory.
+    def backward_behind(self, layer: Conv2D, grad_output: Any) -> Array | None:
+        """``layer.backward(self.backward(grad_output))`` after ``call_behind``; without ever writing the gradient
+        between the two to memory, unless that of the input of ``layer`` is quicker made from it.
         """
-        grad_output, indices, _, relu_output = self._recall(grad_output)
+        grad_output, indices, between, relu_output = self._recall(grad_output)
         _, (x, _) = layer._kept_in_call()
         grad_output, grad_bias = self._relu_bias_grad(grad_output, relu_output)
-        if not layer.trainable:
+        options, kernel = self._options_behind(layer), layer.kernel
+        if layer._needs_input_grad and not saves_gradient_between(x.shape, kernel.shape, x.dtype, **options):
+            layer._bias_grad = grad_bias
+            return layer.backward(self._spread(grad_output, indices, between))
+        if layer.trainable:
+            grad_kernel = ops.conv2d_max_pool2d_grad_kernel(
+                x,
+                grad_output,
+                indices,
+                layer.kernel_size,
+                **options,
+                out=layer._empty("grad_kernel", kernel.shape),
+            )
+            layer._set_grads([grad_kernel, grad_bias] if layer.use_bias else [grad_kernel])
+        else:
             layer._set_grads([])
-            return
-        grad_kernel = ops.conv2d_max_pool2d_grad_kernel(
-            x,
-            grad_output,
-            indices,
-            layer.kernel_size,
-            **self._options_behind(layer),
-            out=layer._empty("grad_kernel", layer.kernel.shape),
+        if not layer._needs_input_grad:
+            return None
+        return ops.conv2d_max_pool2d_grad_input(
+            grad_output, indices, kernel, x.shape, **options, out=layer._empty("grad_input", x.shape)
         )
-        layer._set_grads([grad_kernel, grad_bias] if layer.use_bias else [grad_kernel])
 
     def backward(self, grad_output: Any) -> Array | None:
         grad_output, indices, input_shape, relu_output = self._recall(grad_output)
@@ -180,6 +189,9 @@ class MaxPooling2D(_Pooling2D):
             return None
         if relu_output is not None:
             grad_output = self._relu_grad(grad_output, relu_output)
+        return self._spread(grad_output, indices, input_shape)
+
+    def _spread(self, grad_output: Array, indices: Array, input_shape: Any) -> Array:
         return ops.max_pool2d_grad_unchecked(
             grad_output,
             indices,

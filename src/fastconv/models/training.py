@@ -160,16 +160,21 @@ class Pass:
         self._moving = [w.value for layer in self.layers for w in layer._weights.values() if not w.trainable]
         self.regularized = regularized(self.layers)
         # Where relu stands before a max-pooling, the pooling takes relu's gradient, from its fewer cells; two layers
-        # that are fused are one step forward, and one back if they are the first.
+        # that are fused are one step forward, and mostly one back.
         self._joined = list(_relu_before_pooling(self.layers))
         self._steps: list[Callable[..., Array]] = list(self.layers)
-        self._back: list[tuple[Layer, Callable[..., Any]]] = [(la, la.backward) for la in self.layers[self.first :]]
+        # Going back: the layer that takes a gradient, the one that gives the next, and what is done between.
+        self._back: list[tuple[Layer, Layer, Callable[..., Any]]] = [
+            (layer, layer, layer.backward) for layer in self.layers[self.first :]
+        ]
         for layer, behind in self._joined:
             if behind.fits_behind(layer):
                 at = self._steps.index(layer)
                 self._steps[at : at + 2] = [partial(behind.call_behind, layer)]
-                if self._back and layer is self._back[0][0] and behind.goes_back_behind(layer):
-                    self._back[:2] = [(behind, partial(behind.backward_behind, layer))]
+                gives = [last for _, last, _ in self._back]
+                if layer in gives and behind.goes_back_behind(layer):
+                    at = gives.index(layer)
+                    self._back[at : at + 2] = [(behind, layer, partial(behind.backward_behind, layer))]
         self._before: list[tuple[int, bool, int]] = []
 
     def __enter__(self) -> Pass:
@@ -227,12 +232,12 @@ class Pass:
     def backward(self, grad: Array) -> list[Array]:
         """From the gradient of the output to those of ``variables``."""
         buffer = None  # the reused memory that `grad` lies in, of a layer that is done with it
-        for layer, back in reversed(self._back):
-            layer._overwrites_grad_output = buffer is not None and grad.base is buffer.base
+        for takes, gives, back in reversed(self._back):
+            takes._overwrites_grad_output = buffer is not None and grad.base is buffer.base
             grad = back(grad)
-            layer._overwrites_grad_output = False
+            takes._overwrites_grad_output = False
             # A layer of the user's own may keep the gradient that it was given.
-            buffer = layer._buffers.get("grad_input", buffer) if is_ours(type(layer)) else None
+            buffer = gives._buffers.get("grad_input", buffer) if is_ours(type(gives)) else None
         self._join(False)
         grads = [grad for layer in self._learning for grad in layer.grads]
         if len(grads) != len(self.variables):

@@ -2,7 +2,7 @@
 
 from .activations import dropout, relu, relu_grad, softmax, softmax_grad
 from .conv import conv2d, conv2d_grad_input, conv2d_grad_kernel, explain_conv2d
-from .conv_pooled import conv2d_max_pool2d, conv2d_max_pool2d_grad_kernel
+from .conv_pooled import conv2d_max_pool2d, conv2d_max_pool2d_grad_input, conv2d_max_pool2d_grad_kernel
 from .dense import bias_grad, dense, dense_grad_input, dense_grad_kernel, relu_bias_grad
 from .depthwise import depthwise_conv2d, depthwise_conv2d_grad_input, depthwise_conv2d_grad_kernel
 from .filters import convolve2d, correlate2d
@@ -30,6 +30,7 @@ __all__ = [
     "conv2d_grad_input",
     "conv2d_grad_kernel",
     "conv2d_max_pool2d",
+    "conv2d_max_pool2d_grad_input",
     "conv2d_max_pool2d_grad_kernel",
     "conv2d_transpose",
     "conv2d_transpose_grad_input",

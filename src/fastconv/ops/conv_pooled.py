@@ -7,16 +7,17 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from .._core import _conv_pooled, _runtime
-from .._core._conv_winners import WinnersPlan, winners_fit
 from .._typing import Array, Padding, Size2D
-from .._validation import as_arrays, as_index, as_indices, as_pair, check_apart, check_ndim, check_shape
+from .._validation import as_arrays, as_index, as_indices, as_pair, as_shape4, check_apart, check_ndim, check_shape
 from ._arrays import Result, contiguous
 from ._conv_depthwise import fits_lanes
+from ._conv_winners import winners_input_plan, winners_pay, winners_pay_input, winners_plan
 from ._dispatch import ConvProblem, conv_problem, resolve_algorithm
-from ._plans import plan_cache
 from .activations import kernel_activation
-from .conv import conv2d, conv2d_grad_kernel, forward_plan, run_grad_kernel_plan
+from .conv import conv2d, conv2d_grad_input, conv2d_grad_kernel, forward_plan, run_grad_kernel_plan
 from .pooling import (
     INT32_MAX,
     PoolProblem,
@@ -32,8 +33,6 @@ CHUNK_BYTES = 512 * 1024
 # Rows of a window up to which the pooling's gradient is made block by block: a block begins and ends within windows,
 # whose other rows are made in vain (3x3 filters behind 112x112 pixels: 1.2 times as fast for 2 rows, as fast for 8).
 WINDOW_ROWS = 4
-# Elements of an image up to which its winners are summed alone: a thread copies it, and a table has all cells' places.
-WINNERS_CELLS = 1 << 16
 
 
 def conv2d_max_pool2d(
@@ -143,13 +142,10 @@ def conv2d_max_pool2d_grad_kernel(
     shape = kh, kw, x.shape[3] // max(as_index(where, "groups", groups), 1), grad_output.shape[3]
     p = conv_problem(where, x.shape, shape, strides, padding, dilation_rate, groups, "channels_last")
     pool = pool_problem(where, p.y_shape, pool_size, pool_strides, pool_padding, "channels_last")
-    check_shape(where, "grad_output", grad_output, pool.y_shape, "the pooling's output")
-    indices = as_indices(where, indices)
-    check_shape(where, "indices", indices, pool.y_shape, "grad_output's shape")
+    indices = _checked_indices(where, grad_output, indices, pool)
     gk = Result(where, shape, x.dtype, out, inputs=(x, grad_output, indices))
     isa = _runtime.get_isa()
-    usual = indices.dtype == pool_indices_dtype(p.y_shape, x.dtype) and fuses_back(pool.window, pool.strides)
-    if not (usual and supports_pooled(p)) or fits_lanes(p, x.itemsize, isa):
+    if not (_takes_winners(p, pool, indices, x) and fuses_back(pool.window, pool.strides)):
         between = max_pool2d_grad_unchecked(
             grad_output, indices, p.y_shape, pool_size=pool_size, strides=pool_strides, padding=pool_padding
         )
@@ -159,9 +155,73 @@ def conv2d_max_pool2d_grad_kernel(
         )  # fmt: skip
         return gk.finish()
     arrays = contiguous(x), contiguous(grad_output), contiguous(indices)
-    if not (_winners_pay(p, pool, x.itemsize, isa) and _winners_plan(p, pool, x.itemsize, isa)(*arrays, gk.array)):
+    if not (winners_pay(p, pool, x.itemsize, isa) and winners_plan(p, pool, x.itemsize, isa)(*arrays, gk.array)):
         run_grad_kernel_plan(p, gk.array, lambda plan, to: plan.behind_pooling(*arrays, to, **pool.geometry))
     return gk.finish()
+
+
+def conv2d_max_pool2d_grad_input(
+    grad_output: Array,
+    indices: Array,
+    kernel: Array,
+    input_shape: tuple[int, int, int, int],
+    *,
+    strides: Size2D = 1,
+    padding: Padding = "valid",
+    dilation_rate: Size2D = 1,
+    groups: int = 1,
+    pool_size: Size2D = 2,
+    pool_strides: Size2D | None = None,
+    pool_padding: Padding = "valid",
+    out: Array | None = None,
+) -> Array:
+    """The gradient of `conv2d_max_pool2d`, without an activation, in the input:
+    ``conv2d_grad_input(max_pool2d_grad(grad_output, indices, ...), kernel, input_shape, ...)``.
+
+    Where that is quicker each window adds up the kernels of its filters, shifted to the cells that won, in another
+    order.
+
+    Args:
+        grad_output, indices, pool_size, pool_strides, pool_padding: as for `conv2d_max_pool2d_grad_kernel`.
+        kernel, input_shape, strides, padding, dilation_rate, groups, out: as for :func:`conv2d_grad_input`.
+
+    Returns:
+        Array of input_shape.
+    """
+    where = "conv2d_max_pool2d_grad_input"
+    grad_output, kernel = as_arrays(where, grad_output=grad_output, kernel=kernel)
+    check_ndim(where, "grad_output", grad_output, 4, "(n, oh, ow, filters)")
+    check_ndim(where, "kernel", kernel, 4, "(kh, kw, in_channels // groups, filters)")
+    x_shape = as_shape4(where, "input_shape", input_shape)
+    p = conv_problem(where, x_shape, kernel.shape, strides, padding, dilation_rate, groups, "channels_last")
+    pool = pool_problem(where, p.y_shape, pool_size, pool_strides, pool_padding, "channels_last")
+    indices = _checked_indices(where, grad_output, indices, pool)
+    gx = Result(where, p.x_shape, kernel.dtype, out, inputs=(grad_output, indices, kernel))
+    if _takes_winners(p, pool, indices, kernel) and winners_pay_input(p, pool, kernel.itemsize, _runtime.get_isa()):
+        plan = winners_input_plan(p, pool, kernel.itemsize, _runtime.get_isa())
+        if plan(contiguous(grad_output), contiguous(indices), contiguous(kernel), gx.array):
+            return gx.finish()
+    between = max_pool2d_grad_unchecked(
+        grad_output, indices, p.y_shape, pool_size=pool_size, strides=pool_strides, padding=pool_padding
+    )
+    conv2d_grad_input(
+        between, kernel, p.x_shape, strides=strides, padding=padding, dilation_rate=dilation_rate, groups=groups,
+        out=gx.array,
+    )  # fmt: skip
+    return gx.finish()
+
+
+def _checked_indices(where: str, grad_output: Array, indices: Array, pool: PoolProblem) -> Array:
+    check_shape(where, "grad_output", grad_output, pool.y_shape, "the pooling's output")
+    indices = as_indices(where, indices)
+    check_shape(where, "indices", indices, pool.y_shape, "grad_output's shape")
+    return indices
+
+
+def _takes_winners(p: ConvProblem, pool: PoolProblem, indices: Array, like: Array) -> bool:
+    """Whether a gradient may be made without that of the pooling: by direct kernels, from the usual type of indices."""
+    usual = indices.dtype == pool_indices_dtype(p.y_shape, like.dtype)
+    return usual and supports_pooled(p) and not fits_lanes(p, like.itemsize, _runtime.get_isa())
 
 
 def fuses_back(window: tuple[int, int], strides: tuple[int, int]) -> bool:
@@ -169,32 +229,16 @@ def fuses_back(window: tuple[int, int], strides: tuple[int, int]) -> bool:
     return window == strides and window[0] <= WINDOW_ROWS
 
 
-@lru_cache(maxsize=512)
-def _winners_pay(p: ConvProblem, pool: PoolProblem, itemsize: int, isa: str) -> bool:
-    """Whether to sum the patches of the winners alone, instead of all: cycles of an image, as the first layers of the
-    networks in benchmarks/train.py took on AVX2 and AVX-512.
-    """
-    lanes = _runtime.vector_lanes(itemsize, isa)
-    alone = pool.grid[0] * pool.grid[1] * p.oc * (2 + 0.42 * p.kh)
-    dense = p.oh * p.ow * p.kh * p.kw * p.ic * -(-p.oc // lanes) * 0.8
-    fits = p.dilation[1] == 1 and winners_fit(isa, itemsize, p.kh, p.kw * p.ic)
-    return fits and alone < dense and max(p.oh * p.ow, p.ih * p.iw * p.ic) <= WINNERS_CELLS
-
-
-@plan_cache
-def _winners_plan(p: ConvProblem, pool: PoolProblem, itemsize: int, isa: str) -> WinnersPlan:
-    return WinnersPlan(
-        isa=isa,
-        itemsize=itemsize,
-        image=p.x_shape,
-        grid=(p.oh, p.ow),
-        steps=p.strides,
-        kernel=(p.kh, p.kw),
-        row_dilation=p.dilation[0],
-        origin=(p.pads[0][0], p.pads[1][0]),
-        filters=p.oc,
-        pixels=pool.grid[0] * pool.grid[1],
+def saves_gradient_between(x_shape: Any, kernel_shape: Any, dtype: Any, **options: Any) -> bool:
+    """Whether both gradients of `conv2d_max_pool2d` are made without the pooling's; its arguments, for one call."""
+    where = "conv2d_max_pool2d"
+    conv = {name: value for name, value in options.items() if not name.startswith("pool_")}
+    p = conv_problem(where, x_shape, kernel_shape, **conv, data_format="channels_last")
+    pool = pool_problem(
+        where, p.y_shape, options["pool_size"], options["pool_strides"], options["pool_padding"], "channels_last"
     )
+    itemsize, isa = np.dtype(dtype).itemsize, _runtime.get_isa()
+    return supports_pooled(p) and not fits_lanes(p, itemsize, isa) and winners_pay_input(p, pool, itemsize, isa)
 
 
 def supports_pooled(p: ConvProblem) -> bool:

@@ -18,6 +18,7 @@ enum { FC_DEPTHWISE_MR_MAX = 8, FC_DEPTHWISE_TAPS = 3, FC_DEPTHWISE_LINES = 2 };
 enum { FC_ROW_FILTERS = 6, FC_ROW_NV_MAX = 4 }; /* of rows of a convolution: most filters; vectors at a time */
 enum { FC_FILTER_NV_MAX = 4, FC_FILTER_MR_MAX = 6 }; /* the same for one-channel filters */
 enum { FC_WINNER_ROWS = 7, FC_WINNER_FILTERS = 8 }; /* tallest kernel; most filters at a time */
+enum { FC_PATCH_ROWS = 6, FC_PATCH_VECTORS = 12 }; /* tallest and widest tile of a patch */
 enum { FC_ALPHA_MAX = 6 }; /* side of Winograd's largest tile */
 
 enum { FC_DROPOUT_BLOCK = 1024 }; /* elements */
@@ -163,14 +164,14 @@ typedef struct fc_pool_row {
     ptrdiff_t window_cells;                    /* average's divisor where padding counts; 0: the real cells */
 } fc_pool_row;
 
-/* The gradient of a convolution's kernel where a max pooling follows: of its output only the cells that won a window
- * have a gradient, so each filter sums its few patches, found by their indices:
+/* The gradient of a convolution's kernel where a max pooling follows, for kernels with short rows: of the convolution's
+ * output only the cells that won a window have a gradient, so each filter sums its few patches, found by their indices:
  *
  *   sums[(f*rows + a)*winner_lanes + j] += sum over p < pixels of
- *       grads[p*filters + f] * x[at[indices[p*filters + f]] + a*x_row + j],    f < filters, a < rows, j < winner_lanes
+ *       grads[p*filters + f] * x[at[indices[p*filters + f]] + a*x_row + j],
  *
- * in the order of p, one multiply-add each. An index that is not below `cells` counts as 0. Whole vectors of x are
- * read, whatever the kernel's width is.
+ * f < filters, a < rows, j < winner_lanes, in the order of p, one multiply-add each. An index that is not below `cells`
+ * counts as 0. Whole vectors of x are read, whatever the kernel's width is.
  */
 typedef struct fc_winners {
     ptrdiff_t pixels, filters;
@@ -182,6 +183,52 @@ typedef struct fc_winners {
     ptrdiff_t x_row;
     void *sums;
 } fc_winners;
+
+/* A register tile of sums of patches, each of which is the sum of those that a list names:
+ *
+ *   sums[sums_at[l] + a*sums_row + j] += sum over first[l] <= i < last[l] of
+ *       factors[i] * x[places[i] + a*x_row + j],    l < lists, a < rows, j < vectors*lanes
+ *
+ * in the order of l and i, one multiply-add each. What is left of a matrix product where most factors are 0.
+ *
+ *   use            a list is         its entries are   x is                 sums are
+ *   grad_kernel    a filter          its winners       the image            the filter's gradient
+ *   grad_input     a pooled pixel    its filters       the kernels          the window's part of the image
+ */
+typedef struct fc_patches {
+    ptrdiff_t lists;
+    const ptrdiff_t *first, *last;
+    const void *factors;
+    const ptrdiff_t *places;
+    ptrdiff_t rows, vectors;                   /* rows <= FC_PATCH_ROWS, rows*vectors <= kernels->patch_sums */
+    const void *x;
+    ptrdiff_t x_row;
+    void *sums;
+    const ptrdiff_t *sums_at;
+    ptrdiff_t sums_row;
+} fc_patches;
+
+/* The lists of an image's winners of a max pooling, those without a gradient left out. The winner of pooled pixel p and
+ * filter f, with g = grads[p*step + f], lies in cell = indices[p*step + f] - origin[p] of its window. Its factor is g,
+ * and its place
+ *
+ *   by filter   base + place[p] + shift[cell]    at the end of list f, in the order of p
+ *   by pixel    f*filter_place + shift[cell]     at the end of list p, in the order of f
+ *
+ * A cell that is not below window_cells counts as 0. List l ends before last[l], which is set forth; it has room for
+ * all its winners.
+ */
+typedef struct fc_winner_lists {
+    ptrdiff_t pixels, filters, step;
+    const void *grads, *indices;               /* an index is as wide as an element */
+    const ptrdiff_t *origin, *shift;
+    ptrdiff_t window_cells;
+    int by_filter;
+    const ptrdiff_t *place;
+    ptrdiff_t base, filter_place;
+    ptrdiff_t *last, *places;
+    void *factors;
+} fc_winner_lists;
 
 /* One register tile of a filter on one channel: mr output rows, nv*lanes neighbouring elements of each.
  *
@@ -294,6 +341,9 @@ typedef struct fc_kernels {
                           ptrdiff_t c_first, ptrdiff_t c_count);
     ptrdiff_t winner_lanes;
     void (*winners)(const fc_winners *);
+    ptrdiff_t patch_sums;                      /* most vectors of a tile of patches */
+    void (*patches)(const fc_patches *);
+    void (*list_winners)(const fc_winner_lists *);
     void (*relu)(void *y, const void *x, ptrdiff_t count);
     void (*relu_grad)(void *gx, const void *grad, const void *y, ptrdiff_t count);
     void (*softmax)(void *y, const void *x, ptrdiff_t rows, ptrdiff_t n);

@@ -32,8 +32,10 @@ static const int32_t fc_first_lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0,
 /* Sums of a filter's patches in registers, beside a gradient and what is read from memory. */
 #if FC_REGISTERS >= 32
 #define FC_WINNER_SUMS 30
+#define FC_PATCH_SUMS 24
 #else
 #define FC_WINNER_SUMS 12
+#define FC_PATCH_SUMS 12
 #endif
 
 /* words[i] = a hash of the 64-bit counter `first` + i under a key, for a count of whole vectors: two rounds of

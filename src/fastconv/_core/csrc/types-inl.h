@@ -8,6 +8,7 @@
 #include "pack-inl.h"
 #include "pool-inl.h"
 #include "winners-inl.h"
+#include "patches-inl.h"
 #include "filter-inl.h"
 #include "elementwise-inl.h"
 #include "winograd-inl.h"
@@ -18,7 +19,8 @@ static const fc_kernels FN(kernels) = {
     FC_DEPTHWISE_OF(FC_DW_LIST), FC_DEPTHWISE_OF(FC_DG_LIST), FN(expand), FN(contract),
     FN(pack), FN(pack_panels), FN(finite), FN(sum_rows),
     FN(max_pool_row), FN(avg_pool_row), FN(avg_pool_grad_row), FN(max_pool_spread_row),
-    FN(max_pool_grad), FN(WINNER_LANES), FN(winners), FN(relu), FN(relu_grad), FN(softmax), FN(dropout),
+    FN(max_pool_grad), FN(WINNER_LANES), FN(winners), FC_PATCH_SUMS, FN(patches),
+    FN(list_winners), FN(relu), FN(relu_grad), FN(softmax), FN(dropout),
     FC_FILTERS, FN(gather), FN(sgd), FN(adam), FN(rmsprop), FC_WINOGRADS, FN(peak),
 };
 
