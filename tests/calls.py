@@ -5,9 +5,11 @@ A family is a kind of problem with all operations on it: a convolution with both
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -26,7 +28,8 @@ from problems import EXACT_ALGORITHMS, Conv, Pool, Transpose, _pads, _pair, naiv
 
 from fastconv import ops, reference
 from fastconv._shapes import effective_size, resolve_padding
-from fastconv.ops import _dispatch
+from fastconv.ops import _dispatch, conv_pooled
+from fastconv.ops._conv_winners import winners_fit
 
 
 @dataclass(frozen=True)
@@ -180,8 +183,26 @@ def conv_pooled_calls(p: Conv, make: Any = integers) -> Iterator[Call]:
     input_gradient = reference.conv2d_grad_input(wide, data["kernel"], x.shape, **window)
     for kind in (np.int32, np.int64):
         found = answer[1].astype(kind)
-        yield Call("conv2d_max_pool2d_grad_kernel", (x, g, found, (p.kh, p.kw)), options, (gradient,))
-        yield Call("conv2d_max_pool2d_grad_input", (g, found, data["kernel"], x.shape), options, (input_gradient,))
+        for way in (winners_alone, contextlib.nullcontext):
+            with way():
+                yield Call("conv2d_max_pool2d_grad_kernel", (x, g, found, (p.kh, p.kw)), options, (gradient,))
+                yield Call(
+                    "conv2d_max_pool2d_grad_input", (g, found, data["kernel"], x.shape), options, (input_gradient,)
+                )
+
+
+@contextlib.contextmanager
+def winners_alone() -> Iterator[None]:
+    """The gradients behind a pooling add up the winners alone wherever they can, not only where that is quicker."""
+
+    def wherever_possible(p: Any, pool: Any, itemsize: int, isa: str) -> bool:
+        return winners_fit(p, pool)
+
+    with (
+        patch.object(conv_pooled, "winners_pay", wherever_possible),
+        patch.object(conv_pooled, "winners_pay_input", wherever_possible),
+    ):
+        yield
 
 
 def depthwise_calls(p: Conv, make: Any = integers) -> Iterator[Call]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from calls import winners_alone
 from oracle import DTYPES, assert_exact, assert_same_bits, guarded_copy, integers, normals
 from problems import CONV_PROBLEMS
 
@@ -58,12 +59,13 @@ def test_equal_to_the_two_operations(problem, isa, threads, small_chunks, rng):
 def way(request, monkeypatch):
     """Both ways of the gradients, whichever is quicker."""
 
-    def chosen(p, pool, itemsize, isa):
-        return request.param == "winners alone" and winners_fit(p, pool)
-
-    monkeypatch.setattr(conv_pooled, "winners_pay", chosen)
-    monkeypatch.setattr(conv_pooled, "winners_pay_input", chosen)
-    return request.param
+    if request.param == "winners alone":
+        with winners_alone():
+            yield request.param
+    else:
+        for name in ("winners_pay", "winners_pay_input"):
+            monkeypatch.setattr(conv_pooled, name, lambda *arguments: False)
+        yield request.param
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
