@@ -66,6 +66,22 @@ def other_operations(dtype):
     return np.concatenate([answer.ravel() for answer in answers])
 
 
+def behind_pooling(dtype):
+    """A convolution with a max pooling behind it, and both gradients."""
+    for x_shape, kernel_shape, padding in (
+        ((41, 28, 28, 1), (5, 5, 1, 6), "same"),
+        ((33, 14, 14, 6), (5, 5, 6, 16), "valid"),
+        ((9, 12, 13, 24), (3, 3, 24, 49), "same"),
+        ((3, 31, 29, 16), (3, 3, 16, 64), "same"),
+    ):
+        rng = np.random.default_rng(9)
+        x, kernel = normals(rng, x_shape, dtype), normals(rng, kernel_shape, dtype)
+        y, indices = ops.conv2d_max_pool2d(x, kernel, padding=padding, activation="relu")
+        yield y
+        yield ops.conv2d_max_pool2d_grad_kernel(x, y, indices, kernel_shape[:2], padding=padding)
+        yield ops.conv2d_max_pool2d_grad_input(y, indices, kernel, x_shape, padding=padding)
+
+
 def training() -> Iterator[np.ndarray]:
     """Weights, losses and predictions of an epoch of a small network: convolution, pooling, normalisation, dropout."""
     utils.set_random_seed(11)
@@ -100,6 +116,7 @@ def everything() -> Iterator[np.ndarray]:
             for shapes in LAYERS:
                 yield layer(dtype, *shapes, algorithm)
         yield other_operations(dtype)
+        yield from behind_pooling(dtype)
         for operation in OPERATIONS:
             yield operation.call(**operation.arrays(dtype, normals))
     yield from training()

@@ -16,7 +16,7 @@ from array import array
 from cython.parallel cimport prange
 from libc.stdlib cimport free
 
-from ._blocks cimport fair_images, met_taps, positions
+from ._blocks cimport MANY_BLOCKS, fair_images, met_taps, positions
 from ._conv_pack cimport last_channels, pack_bias, pack_dots, pack_folded, pack_weights
 from ._conv_rows cimport plan_rows, rows_are_safe, run_rows
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
@@ -31,7 +31,7 @@ cdef enum:
     IN_PLACE_DEPTH = 256             # rows of such weights that all tiles use before the next: they stay in L2
     PACK_BYTES = 32 * 1024           # of weights at a time: they stay in L1 while all panels take their columns
     DOTS_SUM = 6                     # vector operations to add a dot product's lanes, and to store it
-    BLOCK_ROWS_MIN = 64              # of a dense product whose weights stay in L2: a step of mnist_s3 takes 7 % less
+    BLOCK_ROWS_MIN = 64              # where the weights stay in L2: a step of mnist_s3 takes 7 % less (dense products)
     BLOCKS_WANTED = 8                # where there is work for them: no thread waits long for the last block
     AHEAD_MIN = 8 << 20              # bytes of image and output, from where on 1x1 convolutions wait for memory
     AHEAD_BYTES = 4096               # of the image, fetched so far ahead: few inputs go through faster by 1.1 to 1.9
@@ -92,14 +92,18 @@ cdef class ConvPlan:
         cdef conv *p = &self.p
         cdef Py_ssize_t plane = max(p.gh * p.gw, 1)
         cdef Py_ssize_t least = BLOCK_PIXELS_MIN
-        if plane == 1 and p.depth * p.ng * p.k.itemsize <= BLOCK_BYTES:
-            least = BLOCK_ROWS_MIN
+        if p.depth * p.ng * p.k.itemsize <= BLOCK_BYTES:
+            # One image of few pixels: two blocks, for two threads.
+            least = BLOCK_ROWS_MIN if plane == 1 else clip(ceil_div(p.n * plane, 2), BLOCK_ROWS_MIN, BLOCK_PIXELS_MIN)
         pixels = max(min(pixels, p.n * plane // BLOCKS_WANTED), least)
         p.images, p.rows, p.cols = 1, p.gh, p.gw
         if plane < pixels:
             p.images = fair_images(p.n, pixels // plane, ceil_div(least, plane))
         elif p.gw <= BLOCK_COLS_MAX:
-            p.rows = ceil_div(p.gh, ceil_div(p.gh, max(pixels // p.gw, 1)))
+            p.row_blocks = ceil_div(p.gh, max(pixels // p.gw, 1))
+            if p.n * p.row_blocks % 2 == 1 and p.n * p.row_blocks < MANY_BLOCKS:
+                p.row_blocks += 1  # 3 blocks would be 2 for one of two threads, and 1 for the other
+            p.rows = ceil_div(p.gh, p.row_blocks)
         else:
             p.rows, p.cols = 1, BLOCK_COLS_MAX
         p.row_blocks = ceil_div(p.gh, max(p.rows, 1))
