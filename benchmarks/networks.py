@@ -112,7 +112,7 @@ NETWORKS = {
 
 
 def random_batch(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noise of the digits' shape and range, with labels: a step takes the same time on it as on digits."""
+    """Noise of the digits' shape and range, with labels: a step of an untrained network takes about as long on it."""
     rng = np.random.default_rng(1)
     return rng.random((size, 28, 28, 1), dtype=np.float32), rng.integers(0, 10, size)
 

@@ -5,7 +5,7 @@
   python benchmarks/train.py --predict                   prediction of 1 and of 256 images, beside ONNX Runtime too
   python benchmarks/train.py --isa avx2 --threads 1 --clock cpu
 
-Digits come from FASTCONV_DATA_DIR; without it random images of their shape take as long. Peers that are not installed
+Digits come from FASTCONV_DATA_DIR; without it random images of their shape take about as long. Peers not installed
 are named and left out. benchmarks/README.md explains the columns and the rules.
 """
 
@@ -128,6 +128,9 @@ def measure_training(
     fc.set_num_threads(threads)
     fc.utils.set_random_seed(1)
     model = network.build()
+    if options.random:
+        # Filters that learn from noise die, and behind a pooling their gradients cost fastconv nothing.
+        model.optimizer.learning_rate = 1e-9
     rivals = torch_networks(model, data[0]) if "torch" in peers else {}
     count = EPOCH if options.epochs else size * (options.steps or _steps(model, data, size, options.seconds, clock))
     x, y = (array[: min(count, EPOCH)] for array in data)
@@ -240,7 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
     peers = [name for name in wanted if not absent[name]]
     above, _ = isa_notes(options.isa, peers)
     others, digits = machine.Others(), mnist()
-    data = digits or random_batch(EPOCH)
+    data, options.random = digits or random_batch(EPOCH), digits is None
     rows = []
     for threads in counts:
         for name in options.networks:
