@@ -122,8 +122,8 @@ def conv2d_max_pool2d_grad_kernel(
     """The gradient of `conv2d_max_pool2d`, without an activation, in the kernel:
     ``conv2d_grad_kernel(x, max_pool2d_grad(grad_output, indices, ...), kernel_size, ...)``.
 
-    Kernels of few channels sum the patches of the cells that won alone, in another order; others make the pooling's
-    gradient in cache.
+    Where that is quicker each filter adds up the patches of the cells that won alone, in another order; else the
+    pooling's gradient is made in cache.
 
     Args:
         x, kernel_size, strides, padding, dilation_rate, groups, out: as for :func:`conv2d_grad_kernel`.
