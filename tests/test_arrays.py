@@ -475,3 +475,14 @@ def test_own_memory_is_plain_and_apart(case, own):
 def read_only(array):
     array.flags.writeable = False
     return array
+
+
+@pytest.mark.parametrize("channels", [3, 8, 17])
+def test_large_results_start_on_a_cache_line(channels):
+    rng = np.random.default_rng(channels)
+    x, kernel = normals(rng, (2, 64, 64, 4)), normals(rng, (1, 1, 4, channels))
+    for y in (fc.conv2d(x, kernel), fc.max_pool2d(x, 1), fc.relu(x)):
+        assert y.size >= 1 << 14
+        assert y.ctypes.data % _runtime.CACHE_LINE == 0
+        assert y.flags.c_contiguous
+        assert y.flags.writeable

@@ -4,6 +4,8 @@ from array import array
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.time cimport clock, clock_t, CLOCKS_PER_SEC
+from numpy import empty
+
 from .kernels cimport FC_CACHE_LINE, FC_PEAK_FMAS, fc_compiler, fc_find_isa, fc_kernels
 
 cdef extern from "<stdlib.h>":
@@ -150,6 +152,18 @@ cdef void *address(object source, bint writable) except? NULL:
     cdef void *first = view.buf
     PyBuffer_Release(&view)
     return first
+
+
+def lined_empty(tuple shape not None, dtype not None, Py_ssize_t least):
+    """An array of uninitialised memory, from the start of a cache line on if it has at least so many elements."""
+    cdef Py_ssize_t size = 1, side, itemsize = dtype.itemsize, start
+    for side in shape:
+        size *= side
+    if size < least:
+        return empty(shape, dtype)
+    memory = empty(size + FC_CACHE_LINE // itemsize, dtype)
+    start = (-<Py_ssize_t> address(memory, False) & (FC_CACHE_LINE - 1)) // itemsize
+    return memory[start:start + size].reshape(shape)
 
 
 def is_own_memory(out not None, Py_ssize_t itemsize, tuple others not None):

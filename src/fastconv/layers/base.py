@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _validation, initializers, regularizers
-from ..ops._arrays import lined_empty
+from ..ops._arrays import lined_empty, result_empty
 from ..ops.inference import Step
 from .naming import auto_name
 
@@ -406,7 +406,7 @@ class Layer:
         shape = tuple(shape)
         kind = dtype or self.dtype
         if not self._reuse_buffers or self._reuse_buffers != get_ident() or not shape:
-            return np.empty(shape, kind)
+            return result_empty(shape, np.dtype(kind))
         last_shape, last_kind, last = self._last_buffers.get(key, (None, None, None))
         if last is not None and last_shape == shape and last_kind is kind:
             return last

@@ -20,7 +20,7 @@ from .._validation import (
     check_shape,
     key_error,
 )
-from ._arrays import Result, contiguous
+from ._arrays import Result, contiguous, result_empty
 
 LINEAR, RELU = 0, 1  # fc_kernels.h's enum fc_activation
 
@@ -126,7 +126,7 @@ def softmax(x: ArrayLike, axis: int = -1) -> Array:
     """
     x = _along("softmax", as_array("softmax", "x", x), axis)
     rows = contiguous(x if axis in (-1, x.ndim - 1) else np.moveaxis(x, axis, -1))
-    y = np.empty(rows.shape, rows.dtype)
+    y = result_empty(rows.shape, rows.dtype)
     n = rows.shape[-1]
     _elementwise.softmax(rows, y, rows.size // max(n, 1), n, rows.itemsize)
     return y if axis in (-1, x.ndim - 1) else np.ascontiguousarray(np.moveaxis(y, -1, axis))

@@ -18,7 +18,7 @@ from .._validation import (
     filter_ndim_error,
     valid_mode_error,
 )
-from ._arrays import contiguous
+from ._arrays import contiguous, result_empty
 
 MODES = ("full", "same", "valid")
 # SciPy's names; the numbers are those of _core/_filters.pyx.
@@ -119,7 +119,7 @@ def _filter(where: str, in1: Any, in2: Any, mode: Any, boundary: Any, fillvalue:
         if in2.ndim == 3:
             channels = [_filter(where, in1, in2[:, :, c], mode, boundary, fill, True) for c in range(in2.shape[2])]
             return np.stack(channels, axis=2)
-    out = np.empty(p.out_shape, dtype)
+    out = result_empty(p.out_shape, dtype)
     in1 = contiguous(in1 if in1.dtype is dtype else in1.astype(dtype, copy=False))
     in2 = contiguous(in2 if in2.dtype is dtype else in2.astype(dtype, copy=False))
     _filters.filter2d(in1, in2, out, dtype.itemsize, fill, *p.geometry)

@@ -27,7 +27,7 @@ from .._validation import (
     check_shape,
     window_error,
 )
-from ._arrays import contiguous
+from ._arrays import contiguous, result_empty
 from ._dispatch import ConvProblem
 from ._plans import plan_cache
 
@@ -68,7 +68,7 @@ def im2col(
     x = as_array("im2col", "x", x)
     check_ndim("im2col", "x", x, 4, "(n, h, w, c)")
     geometry = _geometry("im2col", x.shape, kernel_size, strides, padding, dilation_rate)
-    cols = np.empty(_cols_shape(x.shape, geometry), x.dtype)
+    cols = result_empty(_cols_shape(x.shape, geometry), x.dtype)
     _conv_im2col.im2col(contiguous(x), cols, itemsize=x.itemsize, n=x.shape[0], **geometry)
     return cols
 
@@ -106,7 +106,7 @@ def col2im(
     shape = as_shape4("col2im", "input_shape", input_shape)
     geometry = _geometry("col2im", shape, kernel_size, strides, padding, dilation_rate)
     check_shape("col2im", "cols", cols, _cols_shape(shape, geometry), "(n*oh*ow, kh*kw*c)")
-    images = np.empty(shape, cols.dtype)
+    images = result_empty(shape, cols.dtype)
     _conv_im2col.col2im(contiguous(cols).reshape(-1), images.reshape(-1), n=shape[0], **geometry)
     return images
 
@@ -265,6 +265,6 @@ def grad_kernel(p: ConvProblem, x: Array, grad_output: Array, gk: Array) -> None
 
 
 def _patches(x: Array, geometry: dict[str, Any]) -> Array:
-    cols = np.empty(_cols_shape(x.shape, geometry), x.dtype)
+    cols = result_empty(_cols_shape(x.shape, geometry), x.dtype)
     _conv_im2col.im2col(x, cols, itemsize=x.itemsize, **geometry)
     return cols

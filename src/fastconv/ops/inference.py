@@ -20,7 +20,7 @@ from .._core._program import Program
 from .._shapes import Pads
 from .._typing import Array
 from .._validation import check_shape
-from ._arrays import contiguous
+from ._arrays import contiguous, result_empty
 from ._conv_depthwise import depthwise_plan, fits_lanes
 from ._dispatch import conv_problem
 from .activations import LINEAR, RELU
@@ -165,7 +165,7 @@ class Chain:
         check_shape("inference", "x", x, (n, *self._x_shape), "the shape that the steps were made for")
         if not self._steps:
             return x.reshape(n, *self.y_shape)
-        y = np.empty((n, *self.y_shape), self._dtype)
+        y = result_empty((n, *self.y_shape), self._dtype)
         if y.size:
             self._program(n)(x, y, n)
         return y
