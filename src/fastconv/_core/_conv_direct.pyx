@@ -29,6 +29,7 @@ cdef enum:
     IN_PLACE_PIXELS = 256            # up to these, packing the weights costs more than it brings
     IN_PLACE_ROWS_MIN = 64           # of a run of taps: each run's sums go through memory
     IN_PLACE_DEPTH = 256             # rows of such weights that all tiles use before the next: they stay in L2
+    SHALLOW_BYTES = 32 * 1024        # of a panel's weights, in L1: 1x1 over 192 and 256 channels take 7 to 11 % less
     PACK_BYTES = 32 * 1024           # of weights at a time: they stay in L1 while all panels take their columns
     DOTS_SUM = 6                     # vector operations to add a dot product's lanes, and to store it
     BLOCK_ROWS_MIN = 64              # where the weights stay in L2: a step of mnist_s3 takes 7 % less (dense products)
@@ -137,11 +138,11 @@ cdef class ConvPlan:
         return found
 
     cdef _make_panels(self):
-        """Cut the output channels into panels of 1..nv_max vectors, as even as they come: 5 vectors are 2 + 3."""
+        """Cut the output channels into panels of vectors, as even as they come: 5 vectors are 2 + 3."""
         cdef conv *p = &self.p
         cdef Py_ssize_t i
         p.n_vectors = ceil_div(p.ng, p.unit)
-        p.n_panels = ceil_div(p.n_vectors, p.k.nv_max)
+        p.n_panels = ceil_div(p.n_vectors, p.k.nv_max if p.dots else widest_tile(p, p.depth))
         p.panel_v = keep(self._kept, [i * p.n_vectors // max(p.n_panels, 1) for i in range(p.n_panels + 1)])
         # Packing: contiguous output channels are read PACK_BYTES at a time, strided ones a panel at a time.
         p.pack_parts = p.n_panels
@@ -188,7 +189,7 @@ cdef class ConvPlan:
             vectors = ceil_div(fold * p.ng, p.k.lanes)
             span = len(tap_cols) + (fold - 1) * col_step
             cost = inner // fold * vectors * span + inner % fold * single
-            if vectors <= p.k.nv_max and cost < best:
+            if vectors <= widest_tile(p, p.n_rows * span * p.cg) and cost < best:
                 best = cost
                 p.fold, p.fold_span, p.fold_width = fold, span, vectors * p.k.lanes
 
@@ -293,6 +294,11 @@ cdef class ConvPlan:
             conv_pack(&p, packed, team)
             conv_run(&p, p.n, source, to, team)
         free(packed)
+
+
+cdef inline Py_ssize_t widest_tile(const conv *p, Py_ssize_t depth) noexcept nogil:
+    """Most vectors of a panel with so many rows of weights."""
+    return p.k.nv_shallow if depth * p.k.nv_shallow * p.k.lanes * p.k.itemsize <= SHALLOW_BYTES else p.k.nv_max
 
 
 cdef void conv_pack(conv *p, char *packed, int team) noexcept nogil:

@@ -144,7 +144,7 @@ cdef extern from "fc_kernels.h" nogil:
         const char *isa
         Py_ssize_t itemsize
         Py_ssize_t lanes
-        Py_ssize_t nv_max
+        Py_ssize_t nv_max, nv_shallow
         Py_ssize_t *mr
         void (**tile)(const fc_tile *) noexcept nogil
         void (*single)(const fc_tile *) noexcept nogil

@@ -290,7 +290,9 @@ typedef struct fc_kernels {
     const char *isa;
     ptrdiff_t itemsize;                        /* of an element, in bytes: 4 or 8 */
     ptrdiff_t lanes;                           /* elements of a vector */
-    ptrdiff_t nv_max;                          /* tiles exist for 1..nv_max vectors of columns */
+    /* Widest tile, in vectors of columns; and widest tile where the weights of a panel stay in L1, which a wider one
+     * reads more of. */
+    ptrdiff_t nv_max, nv_shallow;
     ptrdiff_t mr[FC_NV_MAX];                   /* tallest tile for that many vectors */
     void (*tile[FC_NV_MAX])(const fc_tile *);
     /* The same sum for a single row, mr = 1, of any n >= FC_NV_MAX*lanes columns: weights that are used only once come
@@ -303,7 +305,7 @@ typedef struct fc_kernels {
      * so a_step is 1, b holds a run of memory for each column, and nothing beyond the runs is read. accumulate and
      * whole_rows must be 0. A lane adds every LANES-th term of a segment in order, then neighbouring lanes are added;
      * again the bits do not depend on mr. */
-    void (*dot[FC_NV_MAX])(const fc_tile *);
+    void (*dot[FC_NV_MAX])(const fc_tile *);   /* for 1..nv_max columns */
     void (*conv_rows)(const fc_conv_rows *);
     /* For groups of 1, 2, 4, 8 channels; NULL where a group is wider than a vector. */
     void (*depthwise[FC_DEPTHWISE_SIZES])(const fc_depthwise *);

@@ -30,14 +30,28 @@ static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv
         const FC_REAL *b = (const FC_REAL *)t->b + t->seg_k[s] * b_step;
         ptrdiff_t at = t->seg_a[s];
         for (ptrdiff_t k = t->seg_len[s]; k > 0; k--) {
-            vec column[FC_NV_MAX];
-            FC_UNROLL
-            for (int v = 0; v < nv; v++) column[v] = FN(load)(b + v * LANES);
-            FC_UNROLL
-            for (int i = 0; i < mr; i++) {
-                const vec x = FN(splat)(a[i][at]);
+            /* Sums fill the registers: of rows and columns the fewer stay there beside them, the others come singly. */
+            if (nv > mr) {
+                vec x[FC_NV_MAX];
                 FC_UNROLL
-                for (int v = 0; v < nv; v++) acc[i][v] += x * column[v];
+                for (int i = 0; i < mr; i++) x[i] = FN(splat)(a[i][at]);
+                FC_UNROLL
+                for (int v = 0; v < nv; v++) {
+                    vec column = FN(load)(b + v * LANES);
+                    if (mr > 1) FC_KEEP(column);
+                    FC_UNROLL
+                    for (int i = 0; i < mr; i++) acc[i][v] += x[i] * column;
+                }
+            } else {
+                vec column[FC_NV_MAX];
+                FC_UNROLL
+                for (int v = 0; v < nv; v++) column[v] = FN(load)(b + v * LANES);
+                FC_UNROLL
+                for (int i = 0; i < mr; i++) {
+                    const vec x = FN(splat)(a[i][at]);
+                    FC_UNROLL
+                    for (int v = 0; v < nv; v++) acc[i][v] += x * column[v];
+                }
             }
             at += a_step;
             b += b_step;
@@ -206,7 +220,8 @@ static FC_INLINE void FN(dot_body)(const fc_tile *t, const ptrdiff_t first, cons
         FN(tile_of_##nv)(&rest);                                                                    \
     }
 
-#define FC_CASES_4(nv) FC_TILE_CASE(1, nv) FC_TILE_CASE(2, nv) FC_TILE_CASE(3, nv) FC_TILE_CASE(4, nv)
+#define FC_CASES_3(nv) FC_TILE_CASE(1, nv) FC_TILE_CASE(2, nv) FC_TILE_CASE(3, nv)
+#define FC_CASES_4(nv) FC_CASES_3(nv) FC_TILE_CASE(4, nv)
 #define FC_CASES_6(nv) FC_CASES_4(nv) FC_TILE_CASE(5, nv) FC_TILE_CASE(6, nv)
 #define FC_CASES_8(nv) FC_CASES_6(nv) FC_TILE_CASE(7, nv) FC_TILE_CASE(8, nv)
 #define FC_CASES_10(nv) FC_CASES_8(nv) FC_TILE_CASE(9, nv) FC_TILE_CASE(10, nv)
@@ -223,15 +238,17 @@ FC_DOT_FUNCTION(10, 2)
 FC_DOT_FUNCTION(8, 3)
 FC_DOT_FUNCTION(6, 4)
 #define FC_TILES \
-    4, {10, 10, 8, 6}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, FN(single), \
+    4, 4, {10, 10, 8, 6}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, FN(single), \
     {FN(dot_1), FN(dot_2), FN(dot_3), FN(dot_4)}
 #else
 FC_TILE_FUNCTION(1, 10, FC_CASES_10(1))
 FC_TILE_FUNCTION(2, 6, FC_CASES_6(2))
 FC_TILE_FUNCTION(3, 4, FC_CASES_4(3))
+FC_TILE_FUNCTION(4, 3, FC_CASES_3(4))
 FC_DOT_FUNCTION(10, 1)
 FC_DOT_FUNCTION(6, 2)
 FC_DOT_FUNCTION(4, 3)
 #define FC_TILES \
-    3, {10, 6, 4, 0}, {FN(tile_1), FN(tile_2), FN(tile_3), NULL}, FN(single), {FN(dot_1), FN(dot_2), FN(dot_3), NULL}
+    3, 4, {10, 6, 4, 3}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, FN(single), \
+    {FN(dot_1), FN(dot_2), FN(dot_3), NULL}
 #endif
