@@ -67,6 +67,12 @@ static FC_INLINE void FN(row_tile)(const fc_conv_rows *t, const FC_REAL *x, FC_R
             continue;
         }
         /* A pixel's empty slots go where the next pixel's values come; the last one has no next. */
+        if (slots == (int)LANES) {
+            FC_UNROLL
+            for (int i = 0; i < slots - 1; i++) FN(store)(to + i * filters, acc[v][i]);
+            FN(store_n)(to + (slots - 1) * filters, acc[v][slots - 1], filters);
+            continue;
+        }
         FC_REAL lanes[8 * FC_LANES];
         FC_UNROLL
         for (int i = 0; i < slots; i++) FN(store)(lanes + i * LANES, acc[v][i]);
