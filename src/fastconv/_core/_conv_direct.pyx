@@ -19,23 +19,25 @@ from libc.stdlib cimport free
 from ._blocks cimport MANY_BLOCKS, fair_images, met_taps, positions
 from ._conv_pack cimport last_channels, pack_bias, pack_dots, pack_folded, pack_weights
 from ._conv_rows cimport plan_rows, rows_are_safe, run_rows
+from ._conv_tiles cimport run_in_place, run_pixel, run_tiles
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
-from .kernels cimport FC_NV_MAX, fc_fetch, fc_tile
+from .kernels cimport FC_NV_MAX, fc_tile
 
 cdef enum:
     BLOCK_BYTES = 256 * 1024         # of input and output, in L2; less leaves the regions at borders too few pixels
     BLOCK_PIXELS_MIN = 224           # enough tiles to fetch a weight panel for: 48 cost a quarter on 7x7, 512 -> 512
     BLOCK_COLS_MAX = 4096            # bounds the tables of very wide images
-    IN_PLACE_PIXELS = 256            # up to these, packing the weights costs more than it brings
+    IN_PLACE_PIXELS = 256            # up to these, packing the weights costs more than it brings (AVX-512),
+    IN_PLACE_NARROW = 32             # or up to these (AVX2) if a panel has less than IN_PLACE_WIDTH bytes of a row
+    IN_PLACE_WIDTH = 256
+    SETS_BYTES = 2048                # rows so far apart share few sets of the caches: packed, 256x1024x1024 takes 0.7
     IN_PLACE_ROWS_MIN = 64           # of a run of taps: each run's sums go through memory
-    IN_PLACE_DEPTH = 256             # rows of such weights that all tiles use before the next: they stay in L2
     SHALLOW_BYTES = 32 * 1024        # of a panel's weights, in L1: 1x1 over 192 and 256 channels take 7 to 11 % less
     PACK_BYTES = 32 * 1024           # of weights at a time: they stay in L1 while all panels take their columns
     DOTS_SUM = 6                     # vector operations to add a dot product's lanes, and to store it
     BLOCK_ROWS_MIN = 64              # where the weights stay in L2: a step of mnist_s3 takes 7 % less (dense products)
     BLOCKS_WANTED = 8                # where there is work for them: no thread waits long for the last block
     AHEAD_MIN = 8 << 20              # bytes of image and output, from where on 1x1 convolutions wait for memory
-    AHEAD_BYTES = 4096               # of the image, fetched so far ahead: few inputs go through faster by 1.1 to 1.9
 
 
 cdef class ConvPlan:
@@ -151,8 +153,10 @@ cdef class ConvPlan:
         # Weights whose rows follow each other need no packing. A vector may then run over the end of its row, into
         # the next one; the lanes behind the last channel are not stored. Only the array's end must be copied.
         contiguous = p.k_stride == p.ng and all(p.tap_weights[i] == i * p.cg * p.ng for i in range(p.taps))
-        p.in_place = (p.groups == 1 and p.j_stride == 1 and contiguous and p.n * p.gh * p.gw <= IN_PLACE_PIXELS
-                      and (p.taps == 1 or p.depth // max(p.n_rows, 1) >= IN_PLACE_ROWS_MIN))
+        few = IN_PLACE_PIXELS if p.k.nv_max * p.k.lanes * p.k.itemsize >= IN_PLACE_WIDTH else IN_PLACE_NARROW
+        p.in_place = (p.groups == 1 and p.j_stride == 1 and contiguous and p.n * p.gh * p.gw <= few
+                      and (p.taps == 1 or p.depth // max(p.n_rows, 1) >= IN_PLACE_ROWS_MIN)
+                      and (p.n * p.gh * p.gw == 1 or p.ng * p.k.itemsize % SETS_BYTES != 0))
         p.tail = p.tail_width = 0
         if p.in_place and p.n_panels > 0:
             p.tail_width = (p.n_vectors - p.panel_v[p.n_panels - 1]) * p.k.lanes
@@ -403,7 +407,7 @@ cdef void run_block(const conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_
                     width, t.n, t.b = p.fold_width, p.fold * p.ng, p.folded
                     t.bias, t.b_step = p.folded_bias, width
                 elif p.in_place:
-                    run_in_place(p, &p.regions[i], images, &t, first, width // unit)
+                    run_in_place(p, &p.regions[i], images, &t, first, width // unit, i == first_region)
                     continue
                 else:
                     t.b, t.b_step = p.packed + channel * p.depth * itemsize, width
@@ -417,73 +421,3 @@ cdef void run_block(const conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_
                 t.n_segs = p.regions[i].n_segs
                 run_tiles(p, &p.regions[i], images, end if i == first_region else -1, &t, width // unit,
                           p.ahead and panel == split * p.n_panels // splits)
-
-
-cdef void run_tiles(const conv *p, const region *r, Py_ssize_t images, Py_ssize_t end, fc_tile *t,
-                    Py_ssize_t nv, bint ahead=False) noexcept nogil:
-    """All tiles of a region; whole vectors may be stored up to `end`."""
-    cdef Py_ssize_t first = r.first, last = r.first + r.per_image * images, most = last - first, whole = last
-    if ahead:
-        most = p.k.mr[nv - 1]
-    while whole > first and p.c_off[whole - 1] + nv * p.k.lanes > end:
-        whole -= 1
-    while first < last:
-        t.mr = min(most, last - first)
-        t.a_off, t.c_off = p.a_off + first, p.c_off + first
-        t.whole_rows = whole - first
-        if ahead:
-            fc_fetch(<const char *> t.a + p.a_off[first] * p.k.itemsize + AHEAD_BYTES, t.mr * p.cg * p.k.itemsize)
-        if p.dots:
-            p.k.dot[nv - 1](t)
-        else:
-            p.k.tile[nv - 1](t)
-        first += most
-
-
-cdef void run_pixel(const conv *p, const region *r, fc_tile *t, const char *x, char *out, Py_ssize_t first,
-                    Py_ssize_t last) noexcept nogil:
-    """The output channels first .. last of a single pixel, with weights as the user has them."""
-    cdef Py_ssize_t itemsize = p.k.itemsize
-    t.mr, t.n, t.whole_rows = 1, last - first, 0
-    t.a, t.a_off = x, p.a_off + r.first
-    t.b, t.b_step = p.kernel + first * itemsize, p.ng
-    t.c, t.c_off = out + first * itemsize, p.c_off + r.first
-    t.bias = NULL
-    if p.bias != NULL:
-        t.bias = p.bias + first * itemsize
-    t.seg_a, t.seg_k, t.seg_len, t.n_segs = p.seg_a + r.seg, p.seg_k + r.seg, p.seg_len + r.seg, r.n_segs
-    p.k.single(t)
-
-
-cdef void run_in_place(const conv *p, const region *r, Py_ssize_t images, fc_tile *t, Py_ssize_t first,
-                       Py_ssize_t nv) noexcept nogil:
-    """A panel with weights as the user has them: a stretch of their rows for all tiles, then the next stretch."""
-    cdef const void *bias = t.bias
-    cdef Py_ssize_t lanes = p.k.lanes, itemsize = p.k.itemsize, seg, a, k = 0, length, left = 0, end, whole = p.depth
-    if p.bias == NULL:
-        bias = NULL
-    if first + nv * lanes > p.ng:
-        whole -= p.tail
-    for seg in range(r.seg, r.seg + r.n_segs):
-        left += p.seg_len[seg]
-    t.bias, t.activation, t.accumulate = bias, p.activation, 0
-    t.seg_a, t.seg_k, t.seg_len, t.n_segs = &a, &k, &length, 1
-    if left == 0:
-        t.n_segs = 0
-        run_tiles(p, r, images, -1, t, nv)
-    for seg in range(r.seg, r.seg + r.n_segs):
-        a, k, end = p.seg_a[seg], p.seg_k[seg], p.seg_k[seg] + p.seg_len[seg]
-        while k < end:
-            if k < whole:
-                t.b, t.b_step = p.kernel + first * itemsize, p.ng
-                length = min(min(end, whole) - k, IN_PLACE_DEPTH)
-            else:
-                t.b, t.b_step = p.packed - whole * nv * lanes * itemsize, nv * lanes
-                length = end - k
-            left -= length
-            t.activation = p.activation if left == 0 else 0
-            run_tiles(p, r, images, -1, t, nv)
-            t.accumulate, t.bias = 1, NULL
-            a += length
-            k += length
-    t.accumulate, t.activation = 0, p.activation

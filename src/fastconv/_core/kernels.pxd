@@ -17,6 +17,7 @@ cdef extern from "fc_kernels.h" nogil:
         FC_CACHE_LINE
 
     void fc_fetch(const void *first, Py_ssize_t bytes)
+    void fc_fetch_l2(const void *first, Py_ssize_t bytes)
 
     ctypedef struct fc_tile:
         Py_ssize_t mr

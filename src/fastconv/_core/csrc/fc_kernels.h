@@ -31,6 +31,11 @@ static inline void fc_fetch(const void *first, ptrdiff_t bytes) {
     for (ptrdiff_t at = 0; at < bytes; at += FC_CACHE_LINE) __builtin_prefetch((const char *)first + at, 0, 3);
 }
 
+/* The same, but not into L1: for more than fits there beside what is in use. */
+static inline void fc_fetch_l2(const void *first, ptrdiff_t bytes) {
+    for (ptrdiff_t at = 0; at < bytes; at += FC_CACHE_LINE) __builtin_prefetch((const char *)first + at, 0, 2);
+}
+
 /* One register tile of a batch-reduced matrix product (arXiv:1906.06440, section 2): mr rows, nv*lanes columns.
  *
  *   c[c_off[i] + j]  =  act( init(i, j)  +  sum over s < n_segs, k < seg_len[s] of
