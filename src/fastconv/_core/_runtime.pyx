@@ -2,7 +2,7 @@
 
 from array import array
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.time cimport clock, clock_t, CLOCKS_PER_SEC
 from numpy import empty
 
@@ -52,6 +52,11 @@ cdef str isa_in_use = ""
 cdef int threads = 1
 cdef int initial_limit = fc_team_limit()
 cdef bint forked = False
+cdef Py_ssize_t lined = 0            # arrays that lined_empty made beside none
+
+cdef enum:
+    PAGE = 4096                      # bytes: processors compare loads and stores by so much of their addresses
+    APART = 256
 
 
 def available_isas():
@@ -154,16 +159,37 @@ cdef void *address(object source, bint writable) except? NULL:
     return first
 
 
-def lined_empty(tuple shape not None, dtype not None, Py_ssize_t least):
-    """An array of uninitialised memory, from the start of a cache line on if it has at least so many elements."""
-    cdef Py_ssize_t size = 1, side, itemsize = dtype.itemsize, start
+def lined_empty(tuple shape not None, dtype not None, Py_ssize_t least, beside=None):
+    """An array of uninitialised memory, from the start of a cache line on if it has at least so many elements.
+
+    It starts APART bytes behind where the array `beside`, from which it is computed, starts in its own page; if none is
+    given, behind where the one made before it does. A load waits for a store under way to the same place of another
+    page: depthwise convolution of 512 channels takes 1.6 times as long then. Pixels may lie 512 bytes apart, or 1 or 2
+    KB: so far apart the two would meet in the next pixel.
+    """
+    global lined
+    cdef Py_ssize_t size = 1, side, itemsize = dtype.itemsize, place
     for side in shape:
         size *= side
     if size < least:
         return empty(shape, dtype)
-    memory = empty(size + FC_CACHE_LINE // itemsize, dtype)
-    start = (-<Py_ssize_t> address(memory, False) & (FC_CACHE_LINE - 1)) // itemsize
-    return memory[start:start + size].reshape(shape)
+    if beside is None:
+        lined += 1
+        place = APART * lined
+    else:
+        place = round_up(place_of(beside) + APART, FC_CACHE_LINE)
+    memory = empty(size + PAGE // itemsize, dtype)
+    place = ((place - place_of(memory)) & (PAGE - 1)) // itemsize
+    return memory[place:place + size].reshape(shape)
+
+
+cdef Py_ssize_t place_of(array) except? -1:
+    """Where an array starts, in any layout, read-only or not."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
+    cdef Py_ssize_t place = <Py_ssize_t> view.buf
+    PyBuffer_Release(&view)
+    return place
 
 
 def is_own_memory(out not None, Py_ssize_t itemsize, tuple others not None):

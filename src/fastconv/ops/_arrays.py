@@ -25,9 +25,9 @@ def lined_empty(shape: tuple[int, ...], dtype: np.dtype, least: int = 0) -> np.n
     return _runtime.lined_empty(shape, dtype, least)
 
 
-def result_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Memory for a result; lined, unless it is so small that this takes longer than it brings."""
-    return _runtime.lined_empty(shape, dtype, LINED_MIN)
+def result_empty(shape: tuple[int, ...], dtype: np.dtype, beside: np.ndarray | None = None) -> np.ndarray:
+    """Memory for a result of the array `beside`; lined, unless it is so small that this takes longer than it brings."""
+    return _runtime.lined_empty(shape, dtype, LINED_MIN, beside)
 
 
 def check_format(where: str, data_format: str) -> None:
@@ -61,8 +61,9 @@ class Result:
         # shape: NHWC, or any shape with channels_last; name: of the argument `out`
         self.out = out
         self.channels_first = data_format == "channels_first"
+        source = inputs[0] if inputs else None
         if out is None:
-            self.array = result_empty(shape, dtype)
+            self.array = result_empty(shape, dtype, source)
             return
         plain = type(out) is np.ndarray and not (apart or self.channels_first)
         if plain and out.dtype is dtype and out.shape == shape and _runtime.is_own_memory(out, dtype.itemsize, inputs):
@@ -71,7 +72,7 @@ class Result:
         expected = (shape[0], shape[3], shape[1], shape[2]) if self.channels_first else shape
         check_out(where, out, expected, dtype, *inputs, name=name)
         direct = not (apart or self.channels_first) and out.flags.c_contiguous and out.flags.aligned
-        self.array = out if direct else result_empty(shape, dtype)
+        self.array = out if direct else result_empty(shape, dtype, source)
 
     def finish(self) -> np.ndarray:
         if self.array is self.out:
