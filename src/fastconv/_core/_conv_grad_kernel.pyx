@@ -151,7 +151,10 @@ cdef class GradKernelPlan:
             pixels = NARROW_PIXELS
         p.images, p.rows = 1, p.gh
         if plane < pixels:
-            p.images = fair_images(p.n, pixels // plane, 1) if p.n else 1
+            # As even as they come; where each of several threads takes some, even for these.
+            p.images = ceil_div(p.n, ceil_div(p.n, pixels // plane)) if p.n else 1
+            if plane > 1 and 2 * p.size <= PARTS_ELEMENTS:
+                p.images = fair_images(p.n, p.images, 1)
         else:
             p.rows = ceil_div(p.gh, ceil_div(p.gh, max(pixels // p.gw, 1)))
         p.row_blocks = ceil_div(p.gh, max(p.rows, 1))

@@ -19,6 +19,7 @@ def col2im(
     cols: Array,
     out: Array,
     *,
+    itemsize: int,
     n: int,
     image: tuple[int, int, int],
     grid: Pair,

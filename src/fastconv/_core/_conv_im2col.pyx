@@ -68,19 +68,19 @@ ctypedef fused real:
     double
 
 
-def col2im(const real[::1] cols not None, real[::1] out not None, *, Py_ssize_t n, tuple image, tuple grid,
-           tuple window, tuple strides, tuple dilation, tuple origin, bint accumulate=False):
-    """The adjoint of im2col: out (n * ih*iw*c) is the sum of cols (n*oh*ow * kh*kw*c), or they are added to it."""
+def col2im(cols, out, *, int itemsize, Py_ssize_t n, tuple image, tuple grid, tuple window, tuple strides,
+           tuple dilation, tuple origin, bint accumulate=False):
+    """The adjoint of im2col: out (n, ih, iw, c) is the sum of cols (n*oh*ow, kh*kw*c), or they are added to it."""
     cdef patches p = make_patches(image, grid, window, strides, dilation, origin)
-    cdef Py_ssize_t img
-    if out.shape[0] == 0:
-        return
-    cdef const real *source = &cols[0] if cols.shape[0] else NULL
-    cdef real *to = &out[0]
+    cdef const char *source = <const char *> address(cols, False)
+    cdef char *to = <char *> address(out, True)
+    cdef Py_ssize_t img, matrix = p.oh * p.ow * p.kh * p.kw * p.c * itemsize, size = p.ih * p.iw * p.c * itemsize
     cdef int team = team_size(<double> n * p.oh * p.ow * p.kh * p.kw * p.c * 4)
     for img in prange(n, nogil=True, schedule="static", num_threads=team):
-        col2im_image(&p, source + img * p.oh * p.ow * p.kh * p.kw * p.c, to + img * p.ih * p.iw * p.c,
-                     accumulate)
+        if itemsize == sizeof(float):
+            col2im_image(&p, <const float *> (source + img * matrix), <float *> (to + img * size), accumulate)
+        else:
+            col2im_image(&p, <const double *> (source + img * matrix), <double *> (to + img * size), accumulate)
 
 
 cdef void col2im_image(const patches *p, const real *cols, real *image, bint accumulate) noexcept nogil:

@@ -232,11 +232,11 @@ cdef char *allocate(Py_ssize_t count, Py_ssize_t itemsize) except NULL:
 
 cdef const Py_ssize_t *keep(list kept, values) except NULL:
     """The integers `values` as a C array that lives as long as the list `kept` does."""
-    cdef Py_ssize_t[::1] view = array("q", list(values) or [0])
-    kept.append(view)
-    return &view[0]
+    numbers = array("q", list(values) or [0])
+    kept.append(numbers)
+    return <const Py_ssize_t *> address(numbers, False)
 
 
 cdef Py_ssize_t kept_bytes(list kept):
     """Memory of the arrays that `keep` made."""
-    return sum([view.nbytes for view in kept])
+    return sum([len(numbers) * numbers.itemsize for numbers in kept])

@@ -107,7 +107,7 @@ def col2im(
     geometry = _geometry("col2im", shape, kernel_size, strides, padding, dilation_rate)
     check_shape("col2im", "cols", cols, _cols_shape(shape, geometry), "(n*oh*ow, kh*kw*c)")
     images = result_empty(shape, cols.dtype)
-    _conv_im2col.col2im(contiguous(cols).reshape(-1), images.reshape(-1), n=shape[0], **geometry)
+    _conv_im2col.col2im(contiguous(cols), images, itemsize=cols.itemsize, n=shape[0], **geometry)
     return images
 
 
@@ -249,7 +249,7 @@ def grad_input(p: ConvProblem, grad_output: Array, kernel: Array, gx: Array) -> 
             _patch_grad_plan(p, tap, len(grad), kernel.itemsize, _runtime.get_isa())(grad, kernel, None, cols, 0)
         part = gx[images]
         begun = rows.start % (p.oh * p.ow) > 0
-        _conv_im2col.col2im(cols.reshape(-1), part.reshape(-1), accumulate=begun, **geometry)
+        _conv_im2col.col2im(cols, part, itemsize=cols.itemsize, accumulate=begun, **geometry)
 
 
 def grad_kernel(p: ConvProblem, x: Array, grad_output: Array, gk: Array) -> None:
