@@ -277,8 +277,15 @@ def _lane_problems() -> tuple[Conv, ...]:
     """Every remainder of filters against the vector lanes, and of pixels against the rows of the tile."""
     by_filters = (Conv(1, 3, 5, 3, 2, 3, filters, bias=filters % 2 == 1) for filters in LANES)
     by_channels = (Conv(1, 4, 4, channels, 3, 3, 6, padding="same") for channels in LANES)
-    by_pixels = (Conv(1 + width % 3, 2, width, 3, 1, 2, 9, padding="same", seed=width) for width in TILE_ROWS)
-    return (*by_filters, *by_channels, *by_pixels)
+    # 9 and 29 filters: the tallest tile, and with 8 lanes, of this few terms alone, the widest.
+    by_pixels = (
+        Conv(1 + width % 3, 2, width, 3, 1, 2, filters, padding="same", seed=width)
+        for width in TILE_ROWS
+        for filters in (9, 29)
+    )
+    # Sums of as many terms as the widest tile takes, and of one more.
+    by_terms = (Conv(1, 3, 5, channels, 1, 1, filters) for channels in (256, 257) for filters in (32, 61))
+    return (*by_filters, *by_channels, *by_pixels, *by_terms)
 
 
 def _row_problems() -> tuple[Conv, ...]:

@@ -42,6 +42,10 @@ SIZES = (
     (33, 1025, 65),
     (128, 5408, 10),
     (65, 4099, 7),
+    # many weights and few rows: read in place, the next ones fetched; packed, because their rows are 2 KB apart
+    (20, 700, 130),
+    (5, 260, 512),
+    (40, 130, 1024),
 )
 
 
