@@ -16,13 +16,13 @@ def contiguous(array: np.ndarray) -> np.ndarray:
     return array if flags.c_contiguous and flags.aligned else np.array(array, order="C", subok=False)
 
 
-def lined_empty(shape: tuple[int, ...], dtype: np.dtype, least: int = 0) -> np.ndarray:
-    """Uninitialised memory, from the start of a cache line on if it has at least so many elements.
+def lined_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Uninitialised memory from the start of a cache line on.
 
     A vector across two lines is read and written in twice the time, and then a pixel's channels share a line with the
     next one's: into lined memory 1x1 convolutions that expand few channels take half to three quarters of the time.
     """
-    return _runtime.lined_empty(shape, dtype, least)
+    return _runtime.lined_empty(shape, dtype, 0)
 
 
 def result_empty(shape: tuple[int, ...], dtype: np.dtype, beside: np.ndarray | None = None) -> np.ndarray:
