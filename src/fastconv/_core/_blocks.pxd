@@ -1,9 +1,16 @@
 """How a convolution's grid of output pixels is cut: integers only."""
 
 from ._runtime cimport ceil_div, clip
+from .kernels cimport fc_kernels
 
 cdef enum:
     MANY_BLOCKS = 64
+    NARROW_BYTES = 256               # of the widest tile's columns: AVX2's and the baseline's have less
+
+
+cdef inline bint is_narrow(const fc_kernels *k) noexcept nogil:
+    """Whether tiles read so few weights at a time that they wait for what is not in L1 or lies in strips."""
+    return k.nv_max * k.lanes * k.itemsize < NARROW_BYTES
 
 
 cdef inline Py_ssize_t fair_images(Py_ssize_t n, Py_ssize_t most, Py_ssize_t least):

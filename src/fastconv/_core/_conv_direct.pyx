@@ -16,7 +16,7 @@ from array import array
 from cython.parallel cimport prange
 from libc.stdlib cimport free
 
-from ._blocks cimport MANY_BLOCKS, fair_images, met_taps, positions
+from ._blocks cimport MANY_BLOCKS, fair_images, is_narrow, met_taps, positions
 from ._conv_pack cimport last_channels, pack_bias, pack_dots, pack_folded, pack_weights
 from ._conv_rows cimport plan_rows, rows_are_safe, run_rows
 from ._conv_tiles cimport run_in_place, run_pixel, run_tiles
@@ -28,8 +28,7 @@ cdef enum:
     BLOCK_PIXELS_MIN = 224           # enough tiles to fetch a weight panel for: 48 cost a quarter on 7x7, 512 -> 512
     BLOCK_COLS_MAX = 4096            # bounds the tables of very wide images
     IN_PLACE_PIXELS = 256            # up to these, packing the weights costs more than it brings (AVX-512),
-    IN_PLACE_NARROW = 32             # or up to these (AVX2) if a panel has less than IN_PLACE_WIDTH bytes of a row
-    IN_PLACE_WIDTH = 256
+    IN_PLACE_NARROW = 32             # or up to these, where tiles are narrow (AVX2)
     SETS_BYTES = 2048                # rows so far apart share few sets of the caches: packed, 256x1024x1024 takes 0.7
     IN_PLACE_ROWS_MIN = 64           # of a run of taps: each run's sums go through memory
     SHALLOW_BYTES = 32 * 1024        # of a panel's weights, in L1: 1x1 over 192 and 256 channels take 7 to 11 % less
@@ -153,7 +152,7 @@ cdef class ConvPlan:
         # Weights whose rows follow each other need no packing. A vector may then run over the end of its row, into
         # the next one; the lanes behind the last channel are not stored. Only the array's end must be copied.
         contiguous = p.k_stride == p.ng and all(p.tap_weights[i] == i * p.cg * p.ng for i in range(p.taps))
-        few = IN_PLACE_PIXELS if p.k.nv_max * p.k.lanes * p.k.itemsize >= IN_PLACE_WIDTH else IN_PLACE_NARROW
+        few = IN_PLACE_NARROW if is_narrow(p.k) else IN_PLACE_PIXELS
         p.in_place = (p.groups == 1 and p.j_stride == 1 and contiguous and p.n * p.gh * p.gw <= few
                       and (p.taps == 1 or p.depth // max(p.n_rows, 1) >= IN_PLACE_ROWS_MIN)
                       and (p.n * p.gh * p.gw == 1 or p.ng * p.k.itemsize % SETS_BYTES != 0))

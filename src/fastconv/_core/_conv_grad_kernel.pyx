@@ -12,17 +12,14 @@ from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from ._blocks cimport fair_images
+from ._blocks cimport fair_images, is_narrow
 from ._pooling cimport make_columns, make_pool, pool, spread_row
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, round_up, team_size
 from .kernels cimport FC_CACHE_LINE, FC_MR_MAX, fc_fetch, fc_kernels, fc_tile
 
 cdef enum:
     BLOCK_PIXELS = 256               # a panel of grad_output, and a line of the pixels of x beside it, stay in L1:
-    NARROW_PIXELS = 160              # in 32 KB, if tiles are too narrow (AVX2) to wait for L2, and panels are several
-    NARROW_WIDTH = 256               # bytes: narrower tiles are
-    FEW_PIXELS = 128                 # for few channels, at least
-    MANY_PIXELS = 1024               # and at most
+    NARROW_PIXELS = 160              # in 32 KB, if tiles are narrow (AVX2) and panels are several
     GRADS_BYTES = 24 * 1024          # of grad_output beside few channels of x: in L1, where all panels read it in place
     TAP_CHANNELS = 16                # from here on a tile of one tap alone is tall enough
     LINED_BYTES = 1024               # pixels so far apart are copied first: up to 1.4 times as fast (AVX2)
@@ -146,8 +143,8 @@ cdef class GradKernelPlan:
         cdef grad *p = &self.p
         cdef Py_ssize_t plane = max(p.gh * p.gw, 1), pixels = BLOCK_PIXELS
         if p.cg < TAP_CHANNELS:
-            pixels = clip(GRADS_BYTES // max(p.oc * p.k.itemsize, 1), FEW_PIXELS, MANY_PIXELS)
-        elif p.k.nv_max * p.k.lanes * p.k.itemsize < NARROW_WIDTH and p.ng > p.k.nv_max * p.k.lanes:
+            pixels = clip(GRADS_BYTES // max(p.oc * p.k.itemsize, 1), BLOCK_PIXELS // 2, BLOCK_PIXELS * 4)
+        elif is_narrow(p.k) and p.ng > p.k.nv_max * p.k.lanes:
             pixels = NARROW_PIXELS
         p.images, p.rows = 1, p.gh
         if plane < pixels:
