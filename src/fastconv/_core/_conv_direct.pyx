@@ -36,7 +36,7 @@ cdef enum:
     DOTS_SUM = 6                     # vector operations to add a dot product's lanes, and to store it
     BLOCK_ROWS_MIN = 64              # where the weights stay in L2: a step of mnist_s3 takes 7 % less (dense products)
     BLOCKS_WANTED = 8                # where there is work for them: no thread waits long for the last block
-    AHEAD_MIN = 8 << 20              # bytes of image and output, from where on 1x1 convolutions wait for memory
+    AHEAD_MIN = 1 << 20              # bytes of image and output, from where on 1x1 convolutions wait for memory
 
 
 cdef class ConvPlan:
@@ -83,7 +83,7 @@ cdef class ConvPlan:
         if p.in_place:
             p.fold = p.fold_span = p.fold_width = 0
         # One pixel after the other, each read once from memory.
-        p.ahead = (p.taps == 1 and p.groups == 1 and row_step == 1 and col_step == 1 and not p.in_place
+        p.ahead = (p.taps == 1 and p.groups == 1 and row_step == 1 and col_step == 1 and not p.in_place and not p.dots
                    and p.n * (ih * iw * p.cg + p.gh * p.gw * p.ng) * itemsize >= AHEAD_MIN)
         segments = self._make_segments([offset * iw * c for offset in tap_rows], tap_cols, set(col_ranges), c)
         self._make_regions(row_ranges, col_ranges, segments, all_cols)

@@ -12,10 +12,11 @@ from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
+from ._ahead cimport ahead, set_pace, set_run, take
 from ._blocks cimport fair_images, is_narrow
 from ._pooling cimport make_columns, make_pool, pool, spread_row
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, round_up, team_size
-from .kernels cimport FC_CACHE_LINE, FC_MR_MAX, fc_fetch, fc_kernels, fc_tile
+from .kernels cimport FC_CACHE_LINE, fc_kernels, fc_tile
 
 cdef enum:
     BLOCK_PIXELS = 256               # a panel of grad_output, and a line of the pixels of x beside it, stay in L1:
@@ -24,8 +25,8 @@ cdef enum:
     TAP_CHANNELS = 16                # from here on a tile of one tap alone is tall enough
     LINED_BYTES = 1024               # pixels so far apart are copied first: up to 1.4 times as fast (AVX2)
     CHUNK_BYTES = 384 * 1024         # of x in lines, and of grad_output in panels, at a time: both stay in L2
-    AHEAD_MIN = 8 << 20              # bytes of x and grad_output, from where on 1x1 convolutions wait for memory
-    AHEAD_BYTES = 256 * 1024         # of the next block's x, and of its grad_output, that are fetched into L2
+    AHEAD_MIN = 1 << 20              # bytes of x and grad_output, from where on sums wait for memory,
+    AHEAD_SUMS = 100                 # if each byte takes part in fewer multiply-adds than that
     PARTS_MAX = 16                   # parts of the batch's sum; more than any small machine's threads
     PARTS_ELEMENTS = 1 << 20         # and not more of them than this many elements in all, 4 MB of float32
 
@@ -44,10 +45,7 @@ cdef struct block:
     Py_ssize_t *tap_a
     Py_ssize_t *tap_k
     Py_ssize_t *tap_len
-    # What the next block will read, and how many bytes of each a tile fetches in passing.
-    const char *ahead[2]
-    const char *ahead_end[2]
-    Py_ssize_t ahead_step
+    ahead next                       # what the next block will read of x and of grad_output
 
 cdef struct grad:
     const fc_kernels *k
@@ -162,8 +160,8 @@ cdef class GradKernelPlan:
         p.slabbed = padded and not p.by_tap
         p.lined = p.cg >= TAP_CHANNELS and p.col_step * p.c * p.k.itemsize >= LINED_BYTES
         p.sampled = p.lined and p.n_rows == 1 and p.n_cols == 1
-        p.ahead = (p.n_rows == 1 and p.n_cols == 1
-                   and p.n * (p.ih * p.iw * p.c + p.gh * p.gw * p.oc) * p.k.itemsize >= AHEAD_MIN)
+        cdef double memory = <double> p.n * (p.ih * p.iw * p.c + p.gh * p.gw * p.oc) * p.k.itemsize
+        p.ahead = memory >= AHEAD_MIN and self.work < AHEAD_SUMS * memory and p.ng >= p.line
         p.cell_stride = p.line if p.lined else p.c
         p.slab_rows = p.rows if p.sampled else (p.rows - 1) * p.row_step + p.row_last - p.row_first + 1
         p.slab_cols = p.gw if p.sampled else (p.gw - 1) * p.col_step + p.col_last - p.col_first + 1
@@ -325,30 +323,20 @@ cdef const char *spread_block(const grad *p, const block *b, char *to) noexcept 
 
 
 cdef void look_ahead(const grad *p, block *b, Py_ssize_t index, Py_ssize_t panels) noexcept nogil:
-    """Note what block `index` will read of x and grad_output, to be fetched tile by tile while this one is summed.
+    """Note what block `index` will read of x and grad_output, to be fetched while this one is summed.
 
-    1x1 convolutions of large images take 10 to 30 % less time for it (benchmarks/peers.py: mobilenet_v2:b2_expand).
+    1x1 convolutions of large images take 0.55 to 0.85 of their time (benchmarks/peers.py: mobilenet_v2:b2_expand).
     """
     cdef Py_ssize_t itemsize = p.k.itemsize, tiles
     cdef Py_ssize_t img = index // p.row_blocks * p.images, images = min(p.images, p.n - img)
     cdef Py_ssize_t row = index % p.row_blocks * p.rows, rows = min(p.rows, p.gh - row)
     cdef Py_ssize_t top = clip(row * p.row_step + p.row_first, 0, p.ih)
     cdef Py_ssize_t end = clip((row + rows - 1) * p.row_step + p.row_last + 1, top, p.ih) + (images - 1) * p.ih
-    b.ahead[0] = p.x + (img * p.ih + top) * p.iw * p.c * itemsize
-    b.ahead_end[0] = b.ahead[0] + min((end - top) * p.iw * p.c * itemsize, AHEAD_BYTES)
-    b.ahead[1] = p.grad_output + (img * p.gh + row) * p.gw * p.oc * itemsize
-    b.ahead_end[1] = b.ahead[1] + min(images * rows * p.gw * p.oc * itemsize, AHEAD_BYTES)
-    tiles = max(panels * (p.entries // FC_MR_MAX), 1)
-    b.ahead_step = ((b.ahead_end[0] - b.ahead[0]) + (b.ahead_end[1] - b.ahead[1])) // tiles
-    b.ahead_step = round_up(b.ahead_step + 1, FC_CACHE_LINE)
-
-
-cdef inline void fetch(block *b) noexcept nogil:
-    """A tile's share of what the next block reads."""
-    cdef Py_ssize_t i = 0 if b.ahead[0] < b.ahead_end[0] else 1
-    cdef Py_ssize_t count = min(b.ahead_step, b.ahead_end[i] - b.ahead[i])
-    fc_fetch(b.ahead[i], count)
-    b.ahead[i] += count
+    set_run(&b.next, 0, p.x + (img * p.ih + top) * p.iw * p.c * itemsize, (end - top) * p.iw * p.c * itemsize)
+    set_run(&b.next, 1, p.grad_output + (img * p.gh + row) * p.gw * p.oc * itemsize,
+            images * rows * p.gw * p.oc * itemsize)
+    tiles = panels * ceil_div(p.entries, p.k.mr[(p.panel_first[1] - p.panel_first[0]) // p.k.lanes - 1])
+    set_pace(&b.next, tiles * b.pixels)
 
 
 cdef void run_group(grad *p, block *b, Py_ssize_t group, Py_ssize_t first_panel, Py_ssize_t last_panel, const char *x,
@@ -496,6 +484,8 @@ cdef void run_tiles(grad *p, block *b, fc_tile *t, Py_ssize_t nv, Py_ssize_t fir
         entry = first + tile * count // tiles
         t.mr = first + (tile + 1) * count // tiles - entry
         t.a_off, t.c_off = p.a_off + entry, p.c_off + entry
-        p.k.tile[nv - 1](t)
         if p.ahead:
-            fetch(b)
+            t.ahead, t.ahead_step = take(&b.next, b.pixels), b.next.step
+            p.k.fetching[nv - 1](t)
+        else:
+            p.k.tile[nv - 1](t)

@@ -37,6 +37,8 @@ cdef extern from "fc_kernels.h" nogil:
         const void *bias
         int accumulate
         int activation
+        const void *ahead
+        Py_ssize_t ahead_step
 
     ctypedef struct fc_conv_rows:
         Py_ssize_t lines, pixels, filters
@@ -148,6 +150,7 @@ cdef extern from "fc_kernels.h" nogil:
         Py_ssize_t nv_max, nv_shallow
         Py_ssize_t *mr
         void (**tile)(const fc_tile *) noexcept nogil
+        void (**fetching)(const fc_tile *) noexcept nogil
         void (*single)(const fc_tile *) noexcept nogil
         void (**dot)(const fc_tile *) noexcept nogil
         void (*conv_rows)(const fc_conv_rows *) noexcept nogil

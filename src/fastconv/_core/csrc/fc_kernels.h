@@ -75,6 +75,8 @@ typedef struct fc_tile {
     const ptrdiff_t *c_off;
     const void *bias;
     int accumulate, activation;
+    const void *ahead;                         /* of `fetching` */
+    ptrdiff_t ahead_step;                      /* in BYTES */
 } fc_tile;
 
 /* Whole rows of output pixels of a convolution of one channel with few filters: the lanes hold neighbouring pixels,
@@ -300,6 +302,10 @@ typedef struct fc_kernels {
     ptrdiff_t nv_max, nv_shallow;
     ptrdiff_t mr[FC_NV_MAX];                   /* tallest tile for that many vectors */
     void (*tile[FC_NV_MAX])(const fc_tile *);
+    /* The same for at most mr[nv - 1] rows. With these, or one less, it asks for a cache line at each k on the way,
+     * ahead + i*ahead_step at the i-th: into L2, and it need not be anybody's memory. Asked for all at once, lines wait
+     * for each other, and the sum waits for them: a core has some 20 requests in flight. */
+    void (*fetching[FC_NV_MAX])(const fc_tile *);
     /* The same sum for a single row, mr = 1, of any n >= FC_NV_MAX*lanes columns: weights that are used only once come
      * in quicker the more of their row is read at a time. accumulate and whole_rows must be 0; nothing beyond column n
      * is touched. */

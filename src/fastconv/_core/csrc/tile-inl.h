@@ -1,12 +1,13 @@
 /* The register tile of fc_kernels.h: every convolution, gradient and dense product goes through this loop. */
 
-/* mr and nv are literals at each call below, so that the arrays become registers and the loops vanish. */
-static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv) {
+/* mr, nv and fetch are literals at each call below, so that the arrays become registers and the loops vanish. */
+static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv, const int fetch) {
     vec acc[FC_MR_MAX][FC_NV_MAX];
     const FC_REAL *a[FC_MR_MAX];
     FC_REAL *c = (FC_REAL *)t->c;
     const FC_REAL *bias = (const FC_REAL *)t->bias;
     const ptrdiff_t a_step = t->a_step, b_step = t->b_step, n_segs = t->n_segs;
+    const char *ahead = (const char *)t->ahead;
 
     FC_UNROLL
     for (int i = 0; i < mr; i++) {
@@ -30,6 +31,10 @@ static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv
         const FC_REAL *b = (const FC_REAL *)t->b + t->seg_k[s] * b_step;
         ptrdiff_t at = t->seg_a[s];
         for (ptrdiff_t k = t->seg_len[s]; k > 0; k--) {
+            if (fetch) {
+                fc_fetch_l2(ahead, 1);
+                ahead += t->ahead_step;
+            }
             /* Sums fill the registers: of rows and columns the fewer stay there beside them, the others come singly. */
             if (nv > mr) {
                 vec x[FC_NV_MAX];
@@ -195,7 +200,7 @@ static FC_INLINE void FN(dot_body)(const fc_tile *t, const ptrdiff_t first, cons
 #undef FC_IN_MEMORY
 #define FC_IN_MEMORY(object) __asm__ volatile("" : : "r"(&(object)) : "memory")
 
-#define FC_TILE_CASE(m, nv) case m: FN(tile_body)(t, m, nv); break;
+#define FC_TILE_CASE(m, nv) case m: FN(tile_body)(t, m, nv, 0); break;
 /* One tile of up to `most` rows; and any number of them, `most` at a time, where a call for each would cost as much as
  * a sum of ten terms does. */
 #define FC_TILE_FUNCTION(nv, most, cases)                                                           \
@@ -211,13 +216,18 @@ static FC_INLINE void FN(dot_body)(const fc_tile *t, const ptrdiff_t first, cons
         rest = *t;                                                                                  \
         do {                                                                                        \
             FC_IN_MEMORY(rest);                                                                     \
-            FN(tile_body)(&rest, most, nv);                                                         \
+            FN(tile_body)(&rest, most, nv, 0);                                                      \
             rest.a_off += most;                                                                     \
             rest.c_off += most;                                                                     \
             rest.whole_rows -= most;                                                                \
             rest.mr -= most;                                                                        \
         } while (rest.mr > most);                                                                   \
         FN(tile_of_##nv)(&rest);                                                                    \
+    }                                                                                               \
+    static void FN(fetching_##nv)(const fc_tile *t) {                                               \
+        if (t->mr == most) FN(tile_body)(t, most, nv, 1);                                           \
+        else if (t->mr == most - 1) FN(tile_body)(t, most - 1, nv, 1);                              \
+        else FN(tile_of_##nv)(t);                                                                   \
     }
 
 #define FC_CASES_3(nv) FC_TILE_CASE(1, nv) FC_TILE_CASE(2, nv) FC_TILE_CASE(3, nv)
@@ -238,7 +248,8 @@ FC_DOT_FUNCTION(10, 2)
 FC_DOT_FUNCTION(8, 3)
 FC_DOT_FUNCTION(6, 4)
 #define FC_TILES \
-    4, 4, {10, 10, 8, 6}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, FN(single), \
+    4, 4, {10, 10, 8, 6}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, \
+    {FN(fetching_1), FN(fetching_2), FN(fetching_3), FN(fetching_4)}, FN(single), \
     {FN(dot_1), FN(dot_2), FN(dot_3), FN(dot_4)}
 #else
 FC_TILE_FUNCTION(1, 10, FC_CASES_10(1))
@@ -249,6 +260,7 @@ FC_DOT_FUNCTION(10, 1)
 FC_DOT_FUNCTION(6, 2)
 FC_DOT_FUNCTION(4, 3)
 #define FC_TILES \
-    3, 4, {10, 6, 4, 3}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, FN(single), \
+    3, 4, {10, 6, 4, 3}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, \
+    {FN(fetching_1), FN(fetching_2), FN(fetching_3), FN(fetching_4)}, FN(single), \
     {FN(dot_1), FN(dot_2), FN(dot_3), NULL}
 #endif
