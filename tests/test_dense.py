@@ -46,6 +46,12 @@ SIZES = (
     (20, 700, 130),
     (5, 260, 512),
     (40, 130, 1024),
+    # packed panel by panel; few rows in the order of memory, with fetching and without
+    (40, 700, 384),
+    (300, 515, 500),
+    (2, 301, 1003),
+    (8, 1026, 512),
+    (1, 4101, 1030),
 )
 
 

@@ -44,6 +44,8 @@ cdef struct conv:
     bint dots                                        # few output channels: lanes lie along the inputs
     Py_ssize_t unit                                  # output channels of a panel's vector: lanes, of dots 1
     bint in_place                                    # weights are read where they are: few pixels
+    bint few                                         # pixels, all of one region: in_place, in the order of memory
+    bint by_panel                                    # weights are packed by the thread that uses them
     bint ahead                                       # the image comes from memory too slowly by itself
     Py_ssize_t tail, tail_width                      # last rows that the last panel cannot read so, as wide as it is
     bint side_by_side                                # a block's output is one run of memory, written by one panel

@@ -5,27 +5,38 @@ from libc.string cimport memcpy, memset
 from ._conv_direct cimport conv
 
 
+cdef inline void pack_rows(const conv *p, Py_ssize_t group, Py_ssize_t panel, Py_ssize_t tap, Py_ssize_t row,
+                           Py_ssize_t rows) noexcept nogil:
+    """A panel's rows (tap, input channel) for the input channels row .. row + rows of one tap."""
+    cdef Py_ssize_t lanes = p.k.lanes, itemsize = p.k.itemsize
+    cdef Py_ssize_t first = p.panel_v[panel] * lanes, width = p.panel_v[panel + 1] * lanes - first
+    cdef Py_ssize_t channel = group * p.n_vectors * lanes + first
+    p.k.pack(p.packed + (channel * p.depth + (tap * p.cg + row) * width) * itemsize, width,
+             p.kernel + (group * p.group_stride + first * p.j_stride + p.tap_weights[tap] + row * p.k_stride)
+             * itemsize, rows, p.k_stride, min(width, p.ng - first), p.j_stride)
+
+
 cdef inline void pack_weights(const conv *p, Py_ssize_t index) noexcept nogil:
     """One task of packing: rows (tap, input channel) of nv*lanes output channels each, zeros behind the last.
 
     Read along memory: some rows of all panels where output channels are contiguous, else one panel's whole rows.
     """
-    cdef Py_ssize_t lanes = p.k.lanes, itemsize = p.k.itemsize
     cdef Py_ssize_t part = index % p.pack_parts, tap = index // p.pack_parts
     cdef Py_ssize_t row = 0, rows = p.cg, first_panel = part, last_panel = part + 1
-    cdef Py_ssize_t group, panel, first, width, channel
+    cdef Py_ssize_t group, panel
     if p.j_stride == 1:
         row, rows = part * p.cg // p.pack_parts, (part + 1) * p.cg // p.pack_parts
         rows -= row
         first_panel, last_panel = 0, p.n_panels
     for group in range(p.groups):
         for panel in range(first_panel, last_panel):
-            first = p.panel_v[panel] * lanes
-            width = p.panel_v[panel + 1] * lanes - first
-            channel = group * p.n_vectors * lanes + first
-            p.k.pack(p.packed + (channel * p.depth + (tap * p.cg + row) * width) * itemsize, width,
-                     p.kernel + (group * p.group_stride + first * p.j_stride + p.tap_weights[tap] + row * p.k_stride)
-                     * itemsize, rows, p.k_stride, min(width, p.ng - first), p.j_stride)
+            pack_rows(p, group, panel, tap, row, rows)
+
+
+cdef inline void pack_panel(const conv *p, Py_ssize_t panel) noexcept nogil:
+    cdef Py_ssize_t tap
+    for tap in range(p.taps):
+        pack_rows(p, 0, panel, tap, 0, p.cg)
 
 
 cdef inline Py_ssize_t last_channels(const conv *p) noexcept nogil:

@@ -7,6 +7,7 @@ from .kernels cimport fc_fetch_l2, fc_tile
 cdef enum:
     IN_PLACE_DEPTH = 256             # rows of weights in place that all tiles use before the next: they stay in L2
     FETCH_MIN = 256 * 1024           # bytes of such weights from where on they are fetched: fewer stay in L2
+    FEW_FETCH_MIN = 16 << 20         # bytes of weights that few pixels read: more than stays in L3
     AHEAD_BYTES = 4096               # of the image: so far ahead it is fetched, or a tile's rows, if that is more
 
 cdef struct coming:
@@ -64,11 +65,11 @@ cdef inline void run_tiles(const conv *p, const region *r, Py_ssize_t images, Py
         first += most
 
 
-cdef inline void run_pixel(const conv *p, const region *r, fc_tile *t, const char *x, char *out, Py_ssize_t first,
-                           Py_ssize_t last) noexcept nogil:
-    """The output channels first .. last of a single pixel, with weights as the user has them."""
+cdef inline void run_few(const conv *p, const region *r, Py_ssize_t images, fc_tile *t, const char *x, char *out,
+                         Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """The output channels first .. last of few pixels, all of one region, with weights as the user has them."""
     cdef Py_ssize_t itemsize = p.k.itemsize
-    t.mr, t.n, t.whole_rows = 1, last - first, 0
+    t.mr, t.n = r.per_image * images, last - first
     t.a, t.a_off = x, p.a_off + r.first
     t.b, t.b_step = p.kernel + first * itemsize, p.ng
     t.c, t.c_off = out + first * itemsize, p.c_off + r.first
@@ -76,7 +77,8 @@ cdef inline void run_pixel(const conv *p, const region *r, fc_tile *t, const cha
     if p.bias != NULL:
         t.bias = p.bias + first * itemsize
     t.seg_a, t.seg_k, t.seg_len, t.n_segs = p.seg_a + r.seg, p.seg_k + r.seg, p.seg_len + r.seg, r.n_segs
-    p.k.single(t)
+    t.ahead = p.kernel if p.depth * p.ng * itemsize >= FEW_FETCH_MIN else NULL
+    p.k.few(t)
 
 
 cdef inline void run_in_place(const conv *p, const region *r, Py_ssize_t images, fc_tile *t, Py_ssize_t first,

@@ -151,7 +151,7 @@ cdef extern from "fc_kernels.h" nogil:
         Py_ssize_t *mr
         void (**tile)(const fc_tile *) noexcept nogil
         void (**fetching)(const fc_tile *) noexcept nogil
-        void (*single)(const fc_tile *) noexcept nogil
+        void (*few)(const fc_tile *) noexcept nogil
         void (**dot)(const fc_tile *) noexcept nogil
         void (*conv_rows)(const fc_conv_rows *) noexcept nogil
         void (**depthwise)(const fc_depthwise *) noexcept nogil

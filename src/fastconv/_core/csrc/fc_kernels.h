@@ -75,7 +75,7 @@ typedef struct fc_tile {
     const ptrdiff_t *c_off;
     const void *bias;
     int accumulate, activation;
-    const void *ahead;                         /* of `fetching` */
+    const void *ahead;                         /* of `fetching` and `few` */
     ptrdiff_t ahead_step;                      /* in BYTES */
 } fc_tile;
 
@@ -306,10 +306,10 @@ typedef struct fc_kernels {
      * ahead + i*ahead_step at the i-th: into L2, and it need not be anybody's memory. Asked for all at once, lines wait
      * for each other, and the sum waits for them: a core has some 20 requests in flight. */
     void (*fetching[FC_NV_MAX])(const fc_tile *);
-    /* The same sum for a single row, mr = 1, of any n >= FC_NV_MAX*lanes columns: weights that are used only once come
-     * in quicker the more of their row is read at a time. accumulate and whole_rows must be 0; nothing beyond column n
-     * is touched. */
-    void (*single)(const fc_tile *);
+    /* The same sum for few rows and any n columns: weights that are used so seldom come in quickest in the order of
+     * memory, and the sums pass by in L1 instead. With an `ahead` that is not NULL it asks for the weights that follow.
+     * accumulate must be 0; nothing beyond column n is touched. */
+    void (*few)(const fc_tile *);
     /* The same sum for few columns, with the lanes along k: dot[nv - 1] has nv columns, not vectors of them,
      *   c[c_off[i] + v] = act( bias[v] + sum over s < n_segs, k < seg_len[s] of
      *                          a[a_off[i] + seg_a[s] + k] * b[v*b_step + seg_k[s] + k] ),   v < nv = n

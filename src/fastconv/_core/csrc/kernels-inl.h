@@ -38,6 +38,10 @@ static const int32_t fc_first_lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0,
 #define FC_PATCH_SUMS 12
 #endif
 
+/* A product of few rows: rows of weights at a time, and bytes of each row's sums, that stay in L1. */
+#define FC_FEW_TERMS 4
+#define FC_FEW_BYTES 16384
+
 /* words[i] = a hash of the 64-bit counter `first` + i under a key, for a count of whole vectors: two rounds of
  * MurmurHash3's finaliser (A. Appleby), each a bijection that changes about half of 32 bits for any changed one. */
 typedef uint32_t fc_words __attribute__((vector_size(FC_VECTOR_BYTES), aligned(sizeof(uint32_t)), may_alias));

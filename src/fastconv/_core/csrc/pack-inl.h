@@ -58,7 +58,11 @@ static void FN(pack)(void *dst_, ptrdiff_t width, const void *src_, ptrdiff_t k_
     const FC_REAL *src = (const FC_REAL *)src_;
     const ptrdiff_t whole = n / LANES * LANES;
     if (j_stride == 1) {
-        for (ptrdiff_t k = 0; k < k_count; k++) FN(copy_row)(dst + k * width, src + k * k_stride, n);
+        enum { FC_PACK_AHEAD = 16 };
+        for (ptrdiff_t k = 0; k < k_count; k++) {
+            fc_fetch(src + (k + FC_PACK_AHEAD) * k_stride, n * (ptrdiff_t)sizeof(FC_REAL));
+            FN(copy_row)(dst + k * width, src + k * k_stride, n);
+        }
         return;
     }
     /* FC_PACK_RUN rows at a time: the lines being written stay in L1 while the reads run along k, which is the

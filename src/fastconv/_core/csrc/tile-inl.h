@@ -93,38 +93,57 @@ static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv
     }
 }
 
-/* nv vectors of a single row's columns, from column j on; nv is a literal. */
-static FC_INLINE void FN(single_strip)(const fc_tile *t, const ptrdiff_t j, const int nv) {
-    vec acc[FC_REGISTERS / 2];
-    const FC_REAL *bias = (const FC_REAL *)t->bias;
-    FC_REAL *c = (FC_REAL *)t->c + t->c_off[0] + j;
-    const ptrdiff_t a_step = t->a_step, b_step = t->b_step;
+/* c[j] += `terms` terms, each with a row of weights, for j < n. terms and fetch are literals. */
+static FC_INLINE void FN(few_terms)(FC_REAL *c, ptrdiff_t n, const FC_REAL *a, ptrdiff_t a_step, const FC_REAL *b,
+                                    ptrdiff_t b_step, const int terms, const int fetch) {
+    vec x[FC_FEW_TERMS];
+    ptrdiff_t j = 0;
     FC_UNROLL
-    for (int v = 0; v < nv; v++) acc[v] = bias ? FN(load)(bias + j + v * LANES) : (vec){0};
-    for (ptrdiff_t s = 0; s < t->n_segs; s++) {
-        const FC_REAL *a = (const FC_REAL *)t->a + t->a_off[0] + t->seg_a[s];
-        const FC_REAL *b = (const FC_REAL *)t->b + t->seg_k[s] * b_step + j;
-        for (ptrdiff_t k = t->seg_len[s]; k > 0; k--) {
-            const vec x = FN(splat)(*a);
-            FC_UNROLL
-            for (int v = 0; v < nv; v++) acc[v] += x * FN(load)(b + v * LANES);
-            a += a_step;
-            b += b_step;
+    for (int k = 0; k < terms; k++) x[k] = FN(splat)(a[k * a_step]);
+    for (; j + LANES <= n; j += LANES) {
+        vec sum = FN(load)(c + j);
+        FC_UNROLL
+        for (int k = 0; k < terms; k++) {
+            if (fetch) fc_fetch_l2(b + (terms + k) * b_step + j, 1);
+            sum += x[k] * FN(load)(b + k * b_step + j);
         }
+        FN(store)(c + j, sum);
     }
-    FC_UNROLL
-    for (int v = 0; v < nv; v++) FN(store)(c + v * LANES, t->activation == FC_RELU ? FN(relu_vec)(acc[v]) : acc[v]);
+    if (j < n) {
+        vec sum = FN(load_n)(c + j, n - j);
+        FC_UNROLL
+        for (int k = 0; k < terms; k++) sum += x[k] * FN(load_n)(b + k * b_step + j, n - j);
+        FN(store_n)(c + j, sum, n - j);
+    }
 }
 
-/* Strips of nv vectors; the last one ends with the last column: it may do some of the one before again. */
-static FC_INLINE void FN(single_strips)(const fc_tile *t, const int nv) {
-    const ptrdiff_t width = nv * LANES;
-    for (ptrdiff_t j = 0; j < t->n; j += width) FN(single_strip)(t, j + width <= t->n ? j : t->n - width, nv);
+/* The columns first .. first + n. */
+static void FN(few_columns)(const fc_tile *t, ptrdiff_t first, ptrdiff_t n) {
+    const FC_REAL *bias = (const FC_REAL *)t->bias;
+    FC_REAL *c = (FC_REAL *)t->c + first;
+    const ptrdiff_t a_step = t->a_step, b_step = t->b_step;
+    for (ptrdiff_t i = 0; i < t->mr; i++)
+        for (ptrdiff_t j = 0; j < n; j++) c[t->c_off[i] + j] = bias ? bias[first + j] : 0;
+    for (ptrdiff_t s = 0; s < t->n_segs; s++) {
+        const FC_REAL *a = (const FC_REAL *)t->a + t->seg_a[s];
+        const FC_REAL *b = (const FC_REAL *)t->b + t->seg_k[s] * b_step + first;
+        ptrdiff_t k = t->seg_len[s];
+        for (; k >= FC_FEW_TERMS; k -= FC_FEW_TERMS, a += FC_FEW_TERMS * a_step, b += FC_FEW_TERMS * b_step) {
+            if (t->ahead) FN(few_terms)(c + t->c_off[0], n, a + t->a_off[0], a_step, b, b_step, FC_FEW_TERMS, 1);
+            for (ptrdiff_t i = t->ahead != NULL; i < t->mr; i++)
+                FN(few_terms)(c + t->c_off[i], n, a + t->a_off[i], a_step, b, b_step, FC_FEW_TERMS, 0);
+        }
+        for (; k > 0; k--, a += a_step, b += b_step)
+            for (ptrdiff_t i = 0; i < t->mr; i++)
+                FN(few_terms)(c + t->c_off[i], n, a + t->a_off[i], a_step, b, b_step, 1, 0);
+    }
+    for (ptrdiff_t i = 0; t->activation == FC_RELU && i < t->mr; i++) FN(relu)(c + t->c_off[i], c + t->c_off[i], n);
 }
 
-static void FN(single)(const fc_tile *t) {
-    if (t->n >= FC_REGISTERS / 2 * LANES) FN(single_strips)(t, FC_REGISTERS / 2);
-    else FN(single_strips)(t, FC_NV_MAX);
+static void FN(few)(const fc_tile *t) {
+    const ptrdiff_t room = FC_FEW_BYTES / (ptrdiff_t)sizeof(FC_REAL) / (t->mr + FC_FEW_TERMS - 1);
+    const ptrdiff_t width = room > 4 * LANES ? room / LANES * LANES : 4 * LANES;
+    for (ptrdiff_t j = 0; j < t->n; j += width) FN(few_columns)(t, j, t->n - j < width ? t->n - j : width);
 }
 
 /* LANES terms of each sum, or n of them if that is not 0. */
@@ -249,7 +268,7 @@ FC_DOT_FUNCTION(8, 3)
 FC_DOT_FUNCTION(6, 4)
 #define FC_TILES \
     4, 4, {10, 10, 8, 6}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, \
-    {FN(fetching_1), FN(fetching_2), FN(fetching_3), FN(fetching_4)}, FN(single), \
+    {FN(fetching_1), FN(fetching_2), FN(fetching_3), FN(fetching_4)}, FN(few), \
     {FN(dot_1), FN(dot_2), FN(dot_3), FN(dot_4)}
 #else
 FC_TILE_FUNCTION(1, 10, FC_CASES_10(1))
@@ -261,6 +280,6 @@ FC_DOT_FUNCTION(6, 2)
 FC_DOT_FUNCTION(4, 3)
 #define FC_TILES \
     3, 4, {10, 6, 4, 3}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, \
-    {FN(fetching_1), FN(fetching_2), FN(fetching_3), FN(fetching_4)}, FN(single), \
+    {FN(fetching_1), FN(fetching_2), FN(fetching_3), FN(fetching_4)}, FN(few), \
     {FN(dot_1), FN(dot_2), FN(dot_3), NULL}
 #endif

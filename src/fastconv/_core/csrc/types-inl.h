@@ -2,7 +2,6 @@
  * their entry for the table. */
 
 #include "vec-inl.h"
-#include "tile-inl.h"
 #include "depthwise-inl.h"
 #include "row-inl.h"
 #include "pack-inl.h"
@@ -11,6 +10,7 @@
 #include "patches-inl.h"
 #include "filter-inl.h"
 #include "elementwise-inl.h"
+#include "tile-inl.h"
 #include "winograd-inl.h"
 
 static const fc_kernels FN(kernels) = {
