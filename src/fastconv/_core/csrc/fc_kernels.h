@@ -306,9 +306,9 @@ typedef struct fc_kernels {
      * ahead + i*ahead_step at the i-th: into L2, and it need not be anybody's memory. Asked for all at once, lines wait
      * for each other, and the sum waits for them: a core has some 20 requests in flight. */
     void (*fetching[FC_NV_MAX])(const fc_tile *);
-    /* The same sum for few rows and any n columns: weights that are used so seldom come in quickest in the order of
-     * memory, and the sums pass by in L1 instead. With an `ahead` that is not NULL it asks for the weights that follow.
-     * accumulate must be 0; nothing beyond column n is touched. */
+    /* The same sum for up to 16 rows and any n columns: weights that are used so seldom come in quickest in the order
+     * of memory, and the sums pass by in L1 instead. With an `ahead` that is not NULL it asks for the weights that
+     * follow. accumulate must be 0; nothing beyond column n is touched. */
     void (*few)(const fc_tile *);
     /* The same sum for few columns, with the lanes along k: dot[nv - 1] has nv columns, not vectors of them,
      *   c[c_off[i] + v] = act( bias[v] + sum over s < n_segs, k < seg_len[s] of

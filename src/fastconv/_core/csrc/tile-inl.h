@@ -93,57 +93,65 @@ static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv
     }
 }
 
-/* c[j] += `terms` terms, each with a row of weights, for j < n. terms and fetch are literals. */
-static FC_INLINE void FN(few_terms)(FC_REAL *c, ptrdiff_t n, const FC_REAL *a, ptrdiff_t a_step, const FC_REAL *b,
+/* sums[j] += `terms` terms, each with a row of weights, for j < n; the last vector's other lanes hold anything.
+ * terms and fetch are literals. */
+static FC_INLINE void FN(few_terms)(FC_REAL *sums, ptrdiff_t n, const FC_REAL *a, ptrdiff_t a_step, const FC_REAL *b,
                                     ptrdiff_t b_step, const int terms, const int fetch) {
     vec x[FC_FEW_TERMS];
     ptrdiff_t j = 0;
     FC_UNROLL
     for (int k = 0; k < terms; k++) x[k] = FN(splat)(a[k * a_step]);
     for (; j + LANES <= n; j += LANES) {
-        vec sum = FN(load)(c + j);
+        vec sum = FN(load)(sums + j);
         FC_UNROLL
         for (int k = 0; k < terms; k++) {
             if (fetch) fc_fetch_l2(b + (terms + k) * b_step + j, 1);
             sum += x[k] * FN(load)(b + k * b_step + j);
         }
-        FN(store)(c + j, sum);
+        FN(store)(sums + j, sum);
     }
     if (j < n) {
-        vec sum = FN(load_n)(c + j, n - j);
+        vec sum = FN(load)(sums + j);
         FC_UNROLL
         for (int k = 0; k < terms; k++) sum += x[k] * FN(load_n)(b + k * b_step + j, n - j);
-        FN(store_n)(c + j, sum, n - j);
+        FN(store)(sums + j, sum);
     }
 }
 
-/* The columns first .. first + n. */
-static void FN(few_columns)(const fc_tile *t, ptrdiff_t first, ptrdiff_t n) {
+/* The columns first .. first + n, n <= width. The sums stay in memory of the thread's own: it is written all the time,
+ * and c's first and last cache line may be other threads' too. */
+static void FN(few_columns)(const fc_tile *t, ptrdiff_t first, ptrdiff_t n, const ptrdiff_t width) {
+    FC_REAL sums[FC_FEW_BYTES / sizeof(FC_REAL)] __attribute__((aligned(FC_CACHE_LINE)));
     const FC_REAL *bias = (const FC_REAL *)t->bias;
-    FC_REAL *c = (FC_REAL *)t->c + first;
-    const ptrdiff_t a_step = t->a_step, b_step = t->b_step;
-    for (ptrdiff_t i = 0; i < t->mr; i++)
-        for (ptrdiff_t j = 0; j < n; j++) c[t->c_off[i] + j] = bias ? bias[first + j] : 0;
+    const ptrdiff_t a_step = t->a_step, b_step = t->b_step, rows = t->mr;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        memset(sums + i * width, 0, (size_t)((n + LANES - 1) / LANES * LANES) * sizeof(FC_REAL));
+        if (bias) memcpy(sums + i * width, bias + first, (size_t)n * sizeof(FC_REAL));
+    }
     for (ptrdiff_t s = 0; s < t->n_segs; s++) {
         const FC_REAL *a = (const FC_REAL *)t->a + t->seg_a[s];
         const FC_REAL *b = (const FC_REAL *)t->b + t->seg_k[s] * b_step + first;
         ptrdiff_t k = t->seg_len[s];
         for (; k >= FC_FEW_TERMS; k -= FC_FEW_TERMS, a += FC_FEW_TERMS * a_step, b += FC_FEW_TERMS * b_step) {
-            if (t->ahead) FN(few_terms)(c + t->c_off[0], n, a + t->a_off[0], a_step, b, b_step, FC_FEW_TERMS, 1);
-            for (ptrdiff_t i = t->ahead != NULL; i < t->mr; i++)
-                FN(few_terms)(c + t->c_off[i], n, a + t->a_off[i], a_step, b, b_step, FC_FEW_TERMS, 0);
+            if (t->ahead) FN(few_terms)(sums, n, a + t->a_off[0], a_step, b, b_step, FC_FEW_TERMS, 1);
+            for (ptrdiff_t i = t->ahead != NULL; i < rows; i++)
+                FN(few_terms)(sums + i * width, n, a + t->a_off[i], a_step, b, b_step, FC_FEW_TERMS, 0);
         }
         for (; k > 0; k--, a += a_step, b += b_step)
-            for (ptrdiff_t i = 0; i < t->mr; i++)
-                FN(few_terms)(c + t->c_off[i], n, a + t->a_off[i], a_step, b, b_step, 1, 0);
+            for (ptrdiff_t i = 0; i < rows; i++)
+                FN(few_terms)(sums + i * width, n, a + t->a_off[i], a_step, b, b_step, 1, 0);
     }
-    for (ptrdiff_t i = 0; t->activation == FC_RELU && i < t->mr; i++) FN(relu)(c + t->c_off[i], c + t->c_off[i], n);
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        FC_REAL *c = (FC_REAL *)t->c + t->c_off[i] + first;
+        if (t->activation == FC_RELU) FN(relu)(c, sums + i * width, n);
+        else memcpy(c, sums + i * width, (size_t)n * sizeof(FC_REAL));
+    }
 }
 
 static void FN(few)(const fc_tile *t) {
     const ptrdiff_t room = FC_FEW_BYTES / (ptrdiff_t)sizeof(FC_REAL) / (t->mr + FC_FEW_TERMS - 1);
-    const ptrdiff_t width = room > 4 * LANES ? room / LANES * LANES : 4 * LANES;
-    for (ptrdiff_t j = 0; j < t->n; j += width) FN(few_columns)(t, j, t->n - j < width ? t->n - j : width);
+    const ptrdiff_t width = room / LANES * LANES;
+    for (ptrdiff_t j = 0; j < t->n; j += width) FN(few_columns)(t, j, t->n - j < width ? t->n - j : width, width);
 }
 
 /* LANES terms of each sum, or n of them if that is not 0. */
