@@ -82,15 +82,22 @@ static void FN(pack)(void *dst_, ptrdiff_t width, const void *src_, ptrdiff_t k_
     }
 }
 
-/* 1 if all are finite: x * 0 is 0 for a finite x and NaN for the others. */
+/* 1 if all are finite: x * 0 is 0 for a finite x and NaN for the others. One chain of sums would wait four cycles for
+ * each vector, as long as some layers multiply with it. */
 static int FN(finite)(const void *src_, ptrdiff_t count) {
+    enum { CHAINS = 8 };
     const FC_REAL *src = (const FC_REAL *)src_;
-    vec zeros = {0};
+    vec zeros[CHAINS] = {0};
     FC_REAL zero = 0;
     ptrdiff_t i = 0;
-    for (; i + LANES <= count; i += LANES) zeros += FN(load)(src + i) * (vec){0};
+    for (; i + CHAINS * LANES <= count; i += CHAINS * LANES) {
+        FC_UNROLL
+        for (int chain = 0; chain < CHAINS; chain++)
+            zeros[chain] += FN(load)(src + i + chain * LANES) * (vec){0};
+    }
     for (; i < count; i++) zero += src[i] * 0;
-    for (ptrdiff_t lane = 0; lane < LANES; lane++) zero += zeros[lane];
+    for (int chain = 0; chain < CHAINS; chain++)
+        for (ptrdiff_t lane = 0; lane < LANES; lane++) zero += zeros[chain][lane];
     return zero == 0;
 }
 
