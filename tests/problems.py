@@ -256,6 +256,14 @@ CONV_EDGES = (
     Conv(1, 6, 7, 5, 3, 2, 67, padding="same"),
     Conv(2, 7, 6, 2, 2, 3, 35, dilation_rate=(1, 2), padding=2),
     Conv(3, 9, 7, 1, 4, 4, 24, bias=True),
+    # fewer filters than channels: a kernel gradient's rows, in one panel of columns and more, whole vectors and not
+    Conv(3, 9, 8, 16, 3, 3, 1, padding="same"),
+    Conv(2, 10, 9, 8, 3, 3, 8, strides=2, padding="same"),
+    Conv(2, 9, 8, 13, 3, 2, 3, dilation_rate=2, padding=((1, 2), (3, 0))),
+    Conv(5, 7, 1, 24, 3, 1, 2, strides=(2, 1)),
+    Conv(3, 6, 7, 40, 1, 1, 3, strides=3),
+    Conv(2, 12, 11, 32, 3, 3, 5, strides=(1, 2)),
+    Conv(7, 1, 1, 48, 1, 1, 3),
     # pixels a page of memory apart: copied in lines, all channels at once or in two parts
     Conv(2, 3, 4, 1030, 1, 1, 3),
     Conv(2, 5, 4, 1025, 2, 2, 3, padding="same"),

@@ -3,6 +3,8 @@ from collections.abc import Sequence
 from .._shapes import Pair
 from .._typing import Array
 
+def pixel_cost(*, isa: str, itemsize: int, rows: int, row: int, channels: int) -> int: ...
+
 class GradKernelPlan:
     def __init__(
         self,

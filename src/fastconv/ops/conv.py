@@ -12,7 +12,7 @@ import numpy as np
 from .. import _shapes
 from .._core import _runtime
 from .._core._conv_direct import ConvPlan
-from .._core._conv_grad_kernel import GradKernelPlan
+from .._core._conv_grad_kernel import GradKernelPlan, pixel_cost
 from .._typing import Array, ArrayLike, DataFormat, Padding, Size2D
 from .._validation import algorithm_error, as_arrays, as_index, as_pair, as_shape4, check_ndim, check_shape
 from . import _conv_winograd, _dispatch, im2col
@@ -383,18 +383,20 @@ def _grad_kernel_plan(p: ConvProblem, fold: int, itemsize: int, isa: str) -> Gra
 
 
 @lru_cache(maxsize=512)
-def _grad_kernel_fold(p: ConvProblem, lanes: int) -> int:
+def _grad_kernel_fold(p: ConvProblem, itemsize: int, isa: str) -> int:
     """How many neighbouring pixels of a row to take as one with as many times the filters, where filters are few.
 
-    The kernel of such a pixel is as wide as all their windows together. The vector operations for a row of pixels
-    are counted; a fold must win clearly, for its result is larger and is added up afterwards.
+    The kernel of such a pixel is as wide as all their windows together. The cycles for a row of pixels are reckoned; a
+    fold must win clearly, for its result is larger and is added up afterwards.
     """
     if p.groups > 1 or p.dilation[1] > 1:
         return 1
 
     def cost(fold: int) -> float:
-        return -(-fold * p.oc // lanes) * (p.kw + (fold - 1) * p.strides[1]) / fold
+        row = (p.kw + (fold - 1) * p.strides[1]) * p.ic
+        return pixel_cost(isa=isa, itemsize=itemsize, rows=p.kh, row=row, channels=fold * p.oc) / fold
 
+    lanes = _runtime.vector_lanes(itemsize, isa)
     folds = [fold for fold in range(2, min(p.ow, lanes) + 1) if p.ow % fold == 0 and fold * p.oc <= 2 * lanes]
     best = min(folds, key=cost, default=1)
     return best if cost(best) < 0.8 * cost(1) else 1
@@ -440,7 +442,7 @@ def _grad_kernel_direct(p: ConvProblem, x: Array, grad_output: Array, gk: Array)
 def run_grad_kernel_plan(p: ConvProblem, gk: Array, run: Callable[[GradKernelPlan, Array], None]) -> None:
     """grad_kernel by the direct kernels: ``run`` executes a plan into an array."""
     isa = _runtime.get_isa()
-    fold = _grad_kernel_fold(p, _runtime.vector_lanes(gk.itemsize, isa))
+    fold = _grad_kernel_fold(p, gk.itemsize, isa)
     plan = _grad_kernel_plan(p, fold, gk.itemsize, isa)
     if fold == 1:
         run(plan, gk)

@@ -70,7 +70,7 @@ static void FN(pack)(void *dst_, ptrdiff_t width, const void *src_, ptrdiff_t k_
     enum { FC_PACK_RUN = 64 };
     for (ptrdiff_t first = 0; first < k_count; first += FC_PACK_RUN) {
         const ptrdiff_t last = first + FC_PACK_RUN < k_count ? first + FC_PACK_RUN : k_count;
-        if (whole < n)
+        if (whole < n && n < width)
             for (ptrdiff_t k = first; k < last; k++) FN(store)(dst + k * width + whole, (vec){0});
         const ptrdiff_t turned = k_stride == 1 ? (last - first) / LANES * LANES : 0;
         for (ptrdiff_t j = 0; j < (turned ? whole : 0); j += LANES)
