@@ -264,6 +264,15 @@ CONV_EDGES = (
     Conv(3, 6, 7, 40, 1, 1, 3, strides=3),
     Conv(2, 12, 11, 32, 3, 3, 5, strides=(1, 2)),
     Conv(7, 1, 1, 48, 1, 1, 3),
+    # one output channel of whole vectors: runs of pixels by dot products, rows of one run and of several, phases
+    Conv(2, 6, 12, 32, 3, 3, 1, padding="same", bias=True, activation="relu"),
+    Conv(2, 9, 23, 16, 4, 5, 1, padding=((3, 1), (0, 4)), dilation_rate=(2, 1)),
+    Conv(1, 7, 30, 1, 3, 7, 32, padding="same"),
+    Conv(2, 8, 22, 1, 2, 4, 16, strides=(1, 2), padding=1),
+    Conv(1, 5, 20, 1, 3, 2, 48),
+    # few output channels by dot products, whose weights have to be turned
+    Conv(2, 9, 9, 20, 3, 3, 3, padding="same", bias=True, activation="relu"),
+    Conv(1, 8, 8, 64, 1, 1, 2),
     # pixels a page of memory apart: copied in lines, all channels at once or in two parts
     Conv(2, 3, 4, 1030, 1, 1, 3),
     Conv(2, 5, 4, 1025, 2, 2, 3, padding="same"),

@@ -6,7 +6,8 @@ from .kernels cimport fc_kernels
 cdef struct region:
     # Pixels first .. first + per_image * images of the offset tables, in the order (image, row, column), whose
     # windows meet the taps of segments seg .. seg + n_segs; if folded, each entry is a run of `fold` pixels.
-    Py_ssize_t first, per_image, seg, n_segs, folded
+    # run: pixels of a row if dot_run can do them, else 0.
+    Py_ssize_t first, per_image, seg, n_segs, folded, run
 
 cdef struct kind:
     # Blocks of one shape and one position relative to the borders share their regions, the largest first: once
@@ -42,6 +43,7 @@ cdef struct conv:
     Py_ssize_t fold, fold_span, fold_width           # pixels of a run, its window's columns, its panel's columns
     row_plan by_row                                  # one input channel, few output channels: lanes lie along rows
     bint dots                                        # few output channels: lanes lie along the inputs
+    bint dot_runs                                    # one, and windows side by side: they share what they read
     Py_ssize_t unit                                  # output channels of a panel's vector: lanes, of dots 1
     bint in_place                                    # weights are read where they are: few pixels
     bint few                                         # pixels, all of one region: in_place, in the order of memory

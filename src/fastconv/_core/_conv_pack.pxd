@@ -52,10 +52,16 @@ cdef inline void pack_bias(const conv *p, Py_ssize_t group) noexcept nogil:
 cdef inline void pack_dots(const conv *p) noexcept nogil:
     """Each output channel's weights one after the other."""
     cdef Py_ssize_t itemsize = p.k.itemsize, tap, channel
+    cdef const char *source
+    cdef char *to
     for tap in range(p.taps):
         for channel in range(p.ng):
-            memcpy(p.packed + (channel * p.depth + tap * p.cg) * itemsize,
-                   p.kernel + (p.tap_weights[tap] + channel * p.j_stride) * itemsize, p.cg * itemsize)
+            source = p.kernel + (p.tap_weights[tap] + channel * p.j_stride) * itemsize
+            to = p.packed + (channel * p.depth + tap * p.cg) * itemsize
+            if p.k_stride == 1:
+                memcpy(to, source, p.cg * itemsize)
+            else:
+                p.k.pack(to, p.cg, source, 1, 0, p.cg, p.k_stride)
 
 
 cdef inline void pack_folded(const conv *p) noexcept nogil:

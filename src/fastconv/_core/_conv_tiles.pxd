@@ -2,7 +2,7 @@
 
 from ._conv_direct cimport conv, region
 from ._runtime cimport ceil_div
-from .kernels cimport fc_fetch_l2, fc_tile
+from .kernels cimport FC_DOT_RUN, fc_fetch_l2, fc_tile
 
 cdef enum:
     IN_PLACE_DEPTH = 256             # rows of weights in place that all tiles use before the next: they stay in L2
@@ -34,6 +34,20 @@ cdef inline coming weights_after(const conv *p, Py_ssize_t k, Py_ssize_t column,
     return weights
 
 
+cdef inline void run_dots(const conv *p, const region *r, Py_ssize_t first, Py_ssize_t last,
+                          fc_tile *t) noexcept nogil:
+    """Rows of pixels by runs; a row's last run begins where it ends with the row, and meets some pixels again."""
+    cdef Py_ssize_t run, at
+    t.a_step = p.cg
+    while first < last:
+        for run in range(ceil_div(r.run, FC_DOT_RUN)):
+            at = first + min(run * FC_DOT_RUN, r.run - FC_DOT_RUN)
+            t.a_off, t.c_off = p.a_off + at, p.c_off + at
+            p.k.dot_run(t)
+        first += r.run
+    t.a_step = 1
+
+
 cdef inline void run_tiles(const conv *p, const region *r, Py_ssize_t images, Py_ssize_t end, fc_tile *t,
                            Py_ssize_t nv, bint ahead=False, coming *weights=NULL) noexcept nogil:
     """All tiles of a region; whole vectors may be stored up to `end`. Each fetches its share of what is coming."""
@@ -43,6 +57,9 @@ cdef inline void run_tiles(const conv *p, const region *r, Py_ssize_t images, Py
         most = p.k.mr[nv - 1]
     if weights != NULL:
         share = ceil_div(weights.rows, ceil_div(last - first, most))
+    if r.run > 0:
+        run_dots(p, r, first, last, t)
+        return
     while whole > first and p.c_off[whole - 1] + nv * p.k.lanes > end:
         whole -= 1
     while first < last:

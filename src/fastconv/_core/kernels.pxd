@@ -13,6 +13,8 @@ cdef extern from "fc_kernels.h" nogil:
         FC_WINNER_ROWS
         FC_PATCH_ROWS
         FC_PATCH_VECTORS
+        FC_DOT_COLS
+        FC_DOT_RUN
         FC_ROW_FILTERS
         FC_CACHE_LINE
 
@@ -153,6 +155,7 @@ cdef extern from "fc_kernels.h" nogil:
         void (**fetching)(const fc_tile *) noexcept nogil
         void (*few)(const fc_tile *) noexcept nogil
         void (**dot)(const fc_tile *) noexcept nogil
+        void (*dot_run)(const fc_tile *) noexcept nogil
         void (*conv_rows)(const fc_conv_rows *) noexcept nogil
         void (**depthwise)(const fc_depthwise *) noexcept nogil
         void (**depthwise_grad)(const fc_depthwise_grad *) noexcept nogil

@@ -15,6 +15,7 @@ enum { FC_NV_MAX = 4 };  /* widest tile, in vectors of columns */
 enum { FC_MR_MAX = 10 }; /* tallest tile, in rows */
 enum { FC_DEPTHWISE_CG_MAX = 8, FC_DEPTHWISE_SIZES = 4 };
 enum { FC_DEPTHWISE_MR_MAX = 8, FC_DEPTHWISE_TAPS = 3, FC_DEPTHWISE_LINES = 2 };
+enum { FC_DOT_RUN = 8, FC_DOT_COLS = 7 }; /* of runs of dot products: pixels; widest window */
 enum { FC_ROW_FILTERS = 6, FC_ROW_NV_MAX = 4 }; /* of rows of a convolution: most filters; vectors at a time */
 enum { FC_FILTER_NV_MAX = 4, FC_FILTER_MR_MAX = 6 }; /* the same for one-channel filters */
 enum { FC_WINNER_ROWS = 7, FC_WINNER_FILTERS = 8 }; /* tallest kernel; most filters at a time */
@@ -317,6 +318,10 @@ typedef struct fc_kernels {
      * whole_rows must be 0. A lane adds every LANES-th term of a segment in order, then neighbouring lanes are added;
      * again the bits do not depend on mr. */
     void (*dot[FC_NV_MAX])(const fc_tile *);   /* for 1..nv_max columns */
+    /* The same for one column and FC_DOT_RUN neighbouring pixels of a row, a_step elements apart, in whole vectors, the
+     * first of them at a_off[0]. A segment is a row of their windows, 2..FC_DOT_COLS pixels; there is at least one. A
+     * lane adds, for each segment, the pixels' first vectors, then their second ones. */
+    void (*dot_run)(const fc_tile *);
     void (*conv_rows)(const fc_conv_rows *);
     /* For groups of 1, 2, 4, 8 channels; NULL where a group is wider than a vector. */
     void (*depthwise[FC_DEPTHWISE_SIZES])(const fc_depthwise *);

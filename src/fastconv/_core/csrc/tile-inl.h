@@ -169,6 +169,27 @@ static FC_INLINE void FN(dot_step)(vec (*acc)[FC_NV_MAX], const FC_REAL *const *
     }
 }
 
+/* sums[i*nv + v] = act( the sum of acc[i][v]'s lanes ), neighbouring ones first. LANES vectors at a time become one
+ * vector of their sums. */
+static FC_INLINE void FN(sum_lanes)(FC_REAL *sums, vec (*acc)[FC_NV_MAX], const int mr, const int nv, int activation) {
+    FC_UNROLL
+    for (int sum = 0; sum < mr * nv; sum += (int)LANES) {
+        vec tree[FC_LANES];
+        FC_UNROLL
+        for (int j = 0; j < (int)LANES; j++)
+            tree[j] = sum + j < mr * nv ? acc[(sum + j) / nv][(sum + j) % nv] : (vec){0};
+        FC_UNROLL
+        for (int width = (int)LANES / 2; width > 0; width /= 2) {
+            FC_UNROLL
+            for (int j = 0; j < width; j++) {
+                const vec a0 = tree[2 * j], a1 = tree[2 * j + 1];
+                tree[j] = FN(evens)(a0, a1, width) + FN(odds)(a0, a1, width);
+            }
+        }
+        FN(store)(sums + sum, activation == FC_RELU ? FN(relu_vec)(tree[0]) : tree[0]);
+    }
+}
+
 /* The tile of few columns, its rows from `first` on. Rows behind t->mr repeat the last one: one function a width,
  * instead of one a height. */
 static FC_INLINE void FN(dot_body)(const fc_tile *t, const ptrdiff_t first, const int mr, const int nv) {
@@ -194,27 +215,53 @@ static FC_INLINE void FN(dot_body)(const fc_tile *t, const ptrdiff_t first, cons
         }
         if (k > 0) FN(dot_step)(acc, a, at, b, b_step, mr, nv, k);
     }
-    /* LANES vectors at a time become one vector of their sums. */
-    FC_UNROLL
-    for (int sum = 0; sum < mr * nv; sum += (int)LANES) {
-        vec tree[FC_LANES];
-        FC_UNROLL
-        for (int j = 0; j < (int)LANES; j++)
-            tree[j] = sum + j < mr * nv ? acc[(sum + j) / nv][(sum + j) % nv] : (vec){0};
-        FC_UNROLL
-        for (int width = (int)LANES / 2; width > 0; width /= 2) {
-            FC_UNROLL
-            for (int j = 0; j < width; j++) {
-                const vec a0 = tree[2 * j], a1 = tree[2 * j + 1];
-                tree[j] = FN(evens)(a0, a1, width) + FN(odds)(a0, a1, width);
-            }
-        }
-        FN(store)(sums + sum, t->activation == FC_RELU ? FN(relu_vec)(tree[0]) : tree[0]);
-    }
+    FN(sum_lanes)(sums, acc, mr, nv, t->activation);
     for (int i = 0; i < mr && first + i <= last; i++) {
         FC_REAL *to = (FC_REAL *)t->c + t->c_off[first + i];
         FC_UNROLL
         for (int v = 0; v < nv; v++) to[v] = sums[i * nv + v];
+    }
+}
+
+/* A vector of x is read once for all pixels whose windows meet it: `cols` of them. */
+static FC_INLINE void FN(dot_run_body)(const fc_tile *t, const int cols) {
+    const ptrdiff_t pixel = t->a_step, n_segs = t->n_segs;
+    const FC_REAL *bias = (const FC_REAL *)t->bias;
+    vec acc[FC_DOT_RUN][FC_NV_MAX];
+    FC_REAL sums[FC_DOT_RUN + FC_LANES];
+    FC_UNROLL
+    for (int i = 0; i < FC_DOT_RUN; i++) acc[i][0] = bias ? (vec){bias[0]} : (vec){0};
+    for (ptrdiff_t s = 0; s < n_segs; s++) {
+        const FC_REAL *a = (const FC_REAL *)t->a + t->a_off[0] + t->seg_a[s];
+        const FC_REAL *b = (const FC_REAL *)t->b + t->seg_k[s];
+        for (ptrdiff_t k = 0; k < pixel; k += LANES) {
+            const FC_REAL *next = a + k;
+            vec w[FC_DOT_COLS];
+            FC_UNROLL
+            for (int col = 0; col < cols; col++) w[col] = FN(load)(b + col * pixel + k);
+            FC_UNROLL
+            for (int i = 0; i < FC_DOT_RUN + cols - 1; i++) {
+                vec x = FN(load)(next);
+                FC_KEEP(x);
+                next += pixel;
+                FC_UNROLL
+                for (int col = 0; col < cols; col++)
+                    if (i >= col && i - col < FC_DOT_RUN) acc[i - col][0] += x * w[col];
+            }
+        }
+    }
+    FN(sum_lanes)(sums, acc, FC_DOT_RUN, 1, t->activation);
+    for (int i = 0; i < FC_DOT_RUN; i++) ((FC_REAL *)t->c)[t->c_off[i]] = sums[i];
+}
+
+static void FN(dot_run)(const fc_tile *t) {
+    switch (t->seg_len[0] / t->a_step) {
+        case 2: FN(dot_run_body)(t, 2); break;
+        case 3: FN(dot_run_body)(t, 3); break;
+        case 4: FN(dot_run_body)(t, 4); break;
+        case 5: FN(dot_run_body)(t, 5); break;
+        case 6: FN(dot_run_body)(t, 6); break;
+        case 7: FN(dot_run_body)(t, 7); break;
     }
 }
 
@@ -277,7 +324,7 @@ FC_DOT_FUNCTION(6, 4)
 #define FC_TILES \
     4, 4, {10, 10, 8, 6}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, \
     {FN(fetching_1), FN(fetching_2), FN(fetching_3), FN(fetching_4)}, FN(few), \
-    {FN(dot_1), FN(dot_2), FN(dot_3), FN(dot_4)}
+    {FN(dot_1), FN(dot_2), FN(dot_3), FN(dot_4)}, FN(dot_run)
 #else
 FC_TILE_FUNCTION(1, 10, FC_CASES_10(1))
 FC_TILE_FUNCTION(2, 6, FC_CASES_6(2))
@@ -289,5 +336,5 @@ FC_DOT_FUNCTION(4, 3)
 #define FC_TILES \
     3, 4, {10, 6, 4, 3}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, \
     {FN(fetching_1), FN(fetching_2), FN(fetching_3), FN(fetching_4)}, FN(few), \
-    {FN(dot_1), FN(dot_2), FN(dot_3), NULL}
+    {FN(dot_1), FN(dot_2), FN(dot_3), NULL}, FN(dot_run)
 #endif
