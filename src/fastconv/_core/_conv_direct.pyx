@@ -41,7 +41,8 @@ cdef enum:
     DOTS_PIXELS = 64                 # of an image, for which it pays to pack weights that do not lie in its order
     BLOCK_ROWS_MIN = 64              # where the weights stay in L2: a step of mnist_s3 takes 7 % less (dense products)
     BLOCKS_WANTED = 8                # where there is work for them: no thread waits long for the last block
-    AHEAD_MIN = 1 << 20              # bytes of image and output, from where on 1x1 convolutions wait for memory
+    AHEAD_MIN = 1 << 20              # bytes of image and output, from where on 1x1 convolutions wait for memory,
+    AHEAD_PIXEL = 256                # if a pixel of the image has so many: less comes in by itself
 
 
 cdef class ConvPlan:
@@ -89,6 +90,7 @@ cdef class ConvPlan:
             p.fold = p.fold_span = p.fold_width = 0
         # One pixel after the other, each read once from memory.
         p.ahead = (p.taps == 1 and p.groups == 1 and row_step == 1 and col_step == 1 and not p.in_place and not p.dots
+                   and p.cg * itemsize >= AHEAD_PIXEL
                    and p.n * (ih * iw * p.cg + p.gh * p.gw * p.ng) * itemsize >= AHEAD_MIN)
         p.few = (p.few and p.in_place and p.n_vectors > FC_NV_MAX
                  and len(set(row_ranges)) == 1 == len(set(col_ranges)))
