@@ -80,11 +80,29 @@ cdef inline void run_panel(grad *p, block *b, Py_ssize_t group, Py_ssize_t panel
         run_tiles(p, b, &t, nv, p.a_off + entry, p.c_off + entry, count)
 
 
+cdef inline void meet_turned(const grad *p, block *b, fc_tile *t, Py_ssize_t tap) noexcept nogil:
+    """The same runs as a turned tile's segments."""
+    cdef Py_ssize_t i
+    meet_tap(p, b, tap)
+    for i in range(b.tap_runs):
+        b.tap_a[i], b.tap_k[i] = b.tap_a[i] // p.a_step, b.tap_k[i] * p.oc
+    t.seg_a, t.seg_k, t.seg_len, t.n_segs = b.tap_k, b.tap_a, b.tap_len, b.tap_runs
+
+
+cdef inline void run_entries(grad *p, block *b, fc_tile *t, Py_ssize_t entry, Py_ssize_t count, Py_ssize_t nv,
+                             const char *x, char *sums) noexcept nogil:
+    """Neighbouring entries, for all output channels."""
+    t.n = count
+    t.b, t.c = x + p.a_off[entry] * p.k.itemsize, sums + entry * p.k.itemsize
+    run_tiles(p, b, t, nv, p.channels, p.channel_sums, p.oc)
+
+
 cdef inline void run_turned(grad *p, block *b, Py_ssize_t panel, const char *x, char *sums,
                             int accumulate) noexcept nogil:
     """Add a block's share to a panel of neighbouring entries, for all output channels."""
-    cdef Py_ssize_t itemsize = p.k.itemsize, lanes = p.k.lanes, vectors = ceil_div(p.run, lanes), i, tap, nv
-    cdef Py_ssize_t run = panel // p.pieces, piece = panel % p.pieces, entry = piece * vectors // p.pieces * lanes
+    cdef Py_ssize_t lanes = p.k.lanes, vectors = ceil_div(p.run, lanes), run = panel // p.pieces, i, tap
+    cdef Py_ssize_t piece = panel % p.pieces, first = piece * vectors // p.pieces
+    cdef Py_ssize_t nv = (piece + 1) * vectors // p.pieces - first
     cdef fc_tile t
     t.a, t.a_step = b.grads, p.oc
     t.b_step = p.a_step
@@ -92,23 +110,14 @@ cdef inline void run_turned(grad *p, block *b, Py_ssize_t panel, const char *x, 
     t.whole_rows = 0
     t.activation = 0
     t.accumulate = accumulate
-    if not b.by_tap:
+    if p.by_tap or not b.by_tap:
         t.seg_a, t.seg_k, t.seg_len, t.n_segs = b.seg_k, p.seg_steps, b.seg_len, b.runs
-        nv = (piece + 1) * vectors // p.pieces - piece * vectors // p.pieces
-        t.n = min(nv * lanes, p.run - entry)
-        entry += run * p.run
-        t.b, t.c = x + p.a_off[entry] * itemsize, sums + entry * itemsize
-        run_tiles(p, b, &t, nv, p.channels, p.channel_sums, p.oc)
+        if p.by_tap:
+            meet_turned(p, b, &t, run)
+        run_entries(p, b, &t, run * p.run + first * lanes, min(nv * lanes, p.run - first * lanes), nv, x, sums)
         return
     # Beside an inf: for the whole run at once, a vector of each tap after the other.
-    t.seg_a, t.seg_k, t.seg_len = b.tap_k, b.tap_a, b.tap_len
     for tap in range(run * p.run // p.cg, (run + 1) * p.run // p.cg if piece == 0 else 0):
-        meet_tap(p, b, tap)
-        for i in range(b.tap_runs):
-            b.tap_a[i], b.tap_k[i] = b.tap_a[i] // p.a_step, b.tap_k[i] * p.oc
-        t.n_segs = b.tap_runs
+        meet_turned(p, b, &t, tap)
         for i in range(ceil_div(p.cg, lanes)):
-            entry = tap * p.cg + i * lanes
-            t.n = min(lanes, p.cg - i * lanes)
-            t.b, t.c = x + p.a_off[entry] * itemsize, sums + entry * itemsize
-            run_tiles(p, b, &t, 1, p.channels, p.channel_sums, p.oc)
+            run_entries(p, b, &t, tap * p.cg + i * lanes, min(lanes, p.cg - i * lanes), 1, x, sums)
