@@ -264,6 +264,11 @@ CONV_EDGES = (
     Conv(3, 6, 7, 40, 1, 1, 3, strides=3),
     Conv(2, 12, 11, 32, 3, 3, 5, strides=(1, 2)),
     Conv(7, 1, 1, 48, 1, 1, 3),
+    # the same in place, tap by tap: rows as wide as a block, several images, strides
+    Conv(1, 3, 40, 64, 3, 3, 1, padding="same"),
+    Conv(1, 7, 64, 32, 3, 3, 1, strides=(1, 2), padding=1),
+    Conv(4, 3, 9, 64, 3, 3, 2, padding=((2, 1), (1, 3))),
+    Conv(1, 5, 150, 32, 3, 2, 3, dilation_rate=(2, 3), padding="same"),
     # one output channel of whole vectors: runs of pixels by dot products, rows of one run and of several, phases
     Conv(2, 6, 12, 32, 3, 3, 1, padding="same", bias=True, activation="relu"),
     Conv(2, 9, 23, 16, 4, 5, 1, padding=((3, 1), (0, 4)), dilation_rate=(2, 1)),

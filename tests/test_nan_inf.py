@@ -34,6 +34,7 @@ CONVS = (
     Conv(2, 7, 7, 3, 3, 3, 8, data_format="channels_first", padding="same"),
     Conv(2, 5, 5, 9, 1, 1, 16),
     Conv(2, 8, 7, 16, 3, 3, 2, padding="same", bias=True),
+    Conv(1, 3, 40, 64, 3, 3, 1, padding="same"),
     Conv(1, 9, 8, 11, 3, 2, 3, strides=(2, 1), dilation_rate=2, padding=2),
 )
 POOLS = (

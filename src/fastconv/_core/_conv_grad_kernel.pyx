@@ -36,6 +36,7 @@ cdef enum:
     COPY_COST = 6                    # half cycles, of a vector into the slab
     SUM_ENTRIES = 512                # of the kernel, whose parts are added at a time
 
+
 cdef Py_ssize_t panels_cost(const fc_kernels *k, Py_ssize_t rows, Py_ssize_t vectors, Py_ssize_t panels):
     """Half cycles of one step of a sum of so many rows, whose columns are cut into panels as even as they come."""
     return sum([sum_cost(k, rows, (i + 1) * vectors // panels - i * vectors // panels) for i in range(panels)])

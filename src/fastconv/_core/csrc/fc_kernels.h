@@ -332,7 +332,7 @@ typedef struct fc_kernels {
     void (*contract)(void *dst, const void *src, ptrdiff_t count, ptrdiff_t m);
 
     /* dst[k*width + j] = src[k*k_stride + j*j_stride] for k < k_count, j < n; 0 for n <= j < width, where width is
-     * n, or n rounded up to whole vectors. */
+     * n rounded up to whole vectors; or, unless j_stride is 1, n itself. */
     void (*pack)(void *dst, ptrdiff_t width, const void *src, ptrdiff_t k_count, ptrdiff_t k_stride, ptrdiff_t n,
                  ptrdiff_t j_stride);
     /* Rows of src into several panels, each `height` rows of memory: panel p takes the columns j from starts[p] on,
