@@ -45,6 +45,7 @@ MODULES = (
     "_conv_direct",
     "_conv_grad_kernel",
     "_conv_depthwise",
+    "_conv_depthwise_grad",
     "_conv_im2col",
     "_conv_winograd",
     "_conv_pooled",

@@ -47,6 +47,14 @@ SHAPES: tuple[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]], ...] = (
     ((2, 11, 19, 8), (3, 2, 8, 2), {"strides": (1, 2), "padding": 2}),
     ((1, 13, 12, 3), (3, 3, 3, 16), {"padding": "same", "dilation_rate": 2}),
     ((2, 70, 40, 16), (3, 3, 16, 4), {"padding": "same"}),
+    # grad_kernel with its borders: rows in pieces, many rows, each side alone, no inner row or column
+    ((1, 3, 131, 17), (3, 3, 17, 1), {"padding": "same"}),
+    ((1, 70, 5, 16), (3, 3, 16, 1), {"padding": 1, "strides": (1, 2)}),
+    ((2, 8, 7, 19), (3, 3, 19, 1), {"padding": ((1, 0), (0, 1)), "strides": 3}),
+    ((1, 6, 6, 16), (3, 3, 16, 1), {"padding": ((0, 1), (1, 0))}),
+    ((2, 2, 2, 33), (3, 3, 33, 1), {"padding": 1}),
+    ((1, 1, 4, 16), (3, 3, 16, 1), {"padding": 1}),
+    ((1, 4, 5, 16), (3, 3, 16, 1), {"padding": 2}),
 )
 
 
@@ -95,6 +103,16 @@ def test_equal_to_the_reference(images, kernel_shape, options, data_format, isa,
         assert_exact(grad_out.array, expected["grad_kernel"], dtype)
         for guard in (*guards.values(), out, grad_out):
             guard.check()
+
+
+def test_grad_kernel_of_many_bytes_is_the_sum_over_images(isa, threads):
+    # Rows that come from memory are read once beforehand.
+    rng = np.random.default_rng(5)
+    x, grad_output = (integers(rng, (6, 112, 112, 16), np.float32) for _ in range(2))
+    options = {"padding": "same"}
+    whole = fc.depthwise_conv2d_grad_kernel(x, grad_output, 3, **options)
+    each = [fc.depthwise_conv2d_grad_kernel(x[i : i + 1], grad_output[i : i + 1], 3, **options) for i in range(6)]
+    np.testing.assert_array_equal(whole, np.sum(each, axis=0))
 
 
 @pytest.mark.parametrize(("images", "kernel_shape", "options"), SHAPES, ids=str)

@@ -1,15 +1,7 @@
 """Depthwise convolution as other Cython files call it: a plan's geometry, bound to arrays, packed, run."""
 
+from ._depthwise_axes cimport axis
 from .kernels cimport fc_kernels
-
-cdef struct axis:
-    # The positions first + m*step, m < count, of an axis of the output, that meet the same taps of the kernel: tap t
-    # of position m is on cell m*in_step + offset + t*tap_step, if the image has that cell; its weights are in the
-    # kernel's row or column weight + t*weight_step.
-    Py_ssize_t first, step, count, in_step
-    Py_ssize_t taps, offset, tap_step, weight, weight_step
-    Py_ssize_t size                                  # cells of the image
-    Py_ssize_t inner_first, inner_last               # the positions m that meet all taps: first <= m < last
 
 cdef struct depthwise:
     const fc_kernels *k

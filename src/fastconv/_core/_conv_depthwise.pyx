@@ -1,4 +1,4 @@
-"""Depthwise convolution and small groups: forward, grad_input and grad_kernel over NHWC images.
+"""Depthwise convolution and small groups: forward and grad_input over NHWC images.
 
 The vector lanes hold neighbouring channels. Groups have 1, 2, 4 or 8 channels in and as many out, and do not cross
 a vector. Taps and pixels lie at constant distances, so nothing is tabulated: a row of output pixels is the pixels that
@@ -8,45 +8,14 @@ only, so padding is never read nor multiplied.
 
 from cython.parallel cimport prange, threadid
 from libc.stdlib cimport free
-from libc.string cimport memset
 
+from ._depthwise_axes cimport axis, expand_rows, first_tap, last_tap, make_axes, rows_read, vector_starts
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
-from .kernels cimport FC_DEPTHWISE_LINES, fc_depthwise, fc_depthwise_grad
+from .kernels cimport FC_DEPTHWISE_LINES, fc_depthwise
 
 cdef enum:
     BLOCK_BYTES = 512 * 1024         # of input and output: half of that made eight images of 56x56x144 3 % slower
     BLOCKS_WANTED = 8                # where there are rows for them: no thread waits long for the last block
-    GRAD_PIXELS = 512                # of a block of grad_kernel: its rows stay in L2, its sums are seldom moved
-    PARTS_MAX = 16                   # parts of the batch's sum in grad_kernel: as in _conv_grad_kernel
-    PARTS_ELEMENTS = 1 << 20
-
-cdef const axis *make_axes(list kept, Py_ssize_t size, phases, span=None) except NULL:
-    """phases: one tuple (first, step, count, in_step, offsets, weights) each, both lists in constant steps.
-
-    span: first position and end of those that alone count as inner ones. Default: all that meet all taps.
-    """
-    cdef Py_ssize_t inner_first, inner_last, offset
-    values = []
-    for first, step, count, in_step, offsets, weights in phases:
-        taps = len(offsets)
-        offset = offsets[0] if taps else 0
-        tap_step = offsets[1] - offsets[0] if taps > 1 else 1
-        weight_step = weights[1] - weights[0] if taps > 1 else 1
-        inner_first = clip(ceil_div(max(-offset, 0), in_step), 0, count)
-        inner_last = max(size - 1 - offset - (taps - 1) * tap_step + in_step, 0) // in_step
-        if taps == 0:
-            inner_first, inner_last = 0, count
-        if span is not None:
-            inner_first, inner_last = ceil_div(span[0] - first, step), ceil_div(span[1] - first, step)
-        values += [first, step, count, in_step, taps, offset, tap_step, weights[0] if taps else 0, weight_step, size,
-                   inner_first, clip(inner_last, inner_first, count)]
-    # The struct is all Py_ssize_t, so an array of integers is an array of them.
-    return <const axis *> keep(kept, values)
-
-
-cdef list vector_starts(Py_ssize_t channels, Py_ssize_t lanes):
-    """The first channel of each vector; the last one ends with the last channel."""
-    return [min(start, channels - lanes) for start in range(0, channels, lanes)]
 
 
 cdef class DepthwisePlan:
@@ -159,42 +128,12 @@ cdef void depthwise_run(const depthwise *p, Py_ssize_t n, const char *x, char *o
                   scratch + threadid() * p.scratch * p.k.itemsize)
 
 
-cdef inline Py_ssize_t first_tap(const axis *a, Py_ssize_t m) noexcept nogil:
-    """The first tap of position m that falls on a cell of the image or behind it."""
-    cdef Py_ssize_t anchor = m * a.in_step + a.offset
-    return min(ceil_div(max(-anchor, 0), a.tap_step), a.taps)
-
-
-cdef inline Py_ssize_t last_tap(const axis *a, Py_ssize_t m) noexcept nogil:
-    """One behind the last tap of position m that falls on a cell of the image or before it."""
-    cdef Py_ssize_t anchor = m * a.in_step + a.offset
-    return min(ceil_div(max(a.size - anchor, 0), a.tap_step), a.taps)
-
-
 cdef void pack_vector(const depthwise *p, char *packed, Py_ssize_t vector) noexcept nogil:
     """The weights of all taps for one vector of channels."""
     cdef Py_ssize_t itemsize = p.k.itemsize, tap
     for tap in range(p.taps):
         p.k.gather(packed + (vector * p.w_vector + tap * p.w_tap) * itemsize, p.w + tap * p.cg * p.c * itemsize,
                    p.gather + vector * p.w_tap, p.w_tap)
-
-
-cdef inline Py_ssize_t rows_read(const axis *a, Py_ssize_t positions) noexcept nogil:
-    """Cells that so many neighbouring positions reach from first to last, at most."""
-    return min((positions - 1) * a.in_step + (a.taps - 1) * a.tap_step + 1, a.size)
-
-
-cdef void expand_rows(const fc_kernels *k, char *scratch, const char **x, const axis *a, Py_ssize_t first,
-                      Py_ssize_t end, Py_ssize_t img, Py_ssize_t row, Py_ssize_t multiplier) noexcept nogil:
-    """The rows of x, `row` elements each with the multiplier, that positions first .. end meet, into scratch.
-
-    x becomes the address that the whole batch would have there.
-    """
-    cdef Py_ssize_t from_row = clip(first * a.in_step + a.offset, 0, a.size)
-    cdef Py_ssize_t end_row = clip((end - 1) * a.in_step + a.offset + (a.taps - 1) * a.tap_step + 1, from_row, a.size)
-    cdef Py_ssize_t at = (img * a.size + from_row) * row, count = (end_row - from_row) * row
-    k.expand(scratch, x[0] + at // multiplier * k.itemsize, count // multiplier, multiplier)
-    x[0] = scratch - at * k.itemsize
 
 
 cdef void run_block(const depthwise *p, Py_ssize_t img, Py_ssize_t first_row, char *scratch) noexcept nogil:
@@ -295,150 +234,3 @@ cdef void run_pairs(const depthwise *p, fc_depthwise *t, const char *x, const ch
     t.x_step, t.x_col, t.y_step, t.w_col = p.c, -p.c, 2 * p.c, p.w_tap
     t.x, t.w, t.y = x + p.pair_cell * p.c * itemsize, w, out + p.pair_first * p.c * itemsize
     p.k.depthwise[p.size](t)
-
-
-cdef struct grad:
-    const fc_kernels *k
-    Py_ssize_t n, c, cg, ih, iw, gh, gw
-    axis rows, cols
-    Py_ssize_t block_rows, row_blocks, blocks, parts, size
-    Py_ssize_t multiplier, scratch                   # as in depthwise
-    int index                                        # log2(cg)
-    const char *x
-    const char *grad_output
-    char *sums
-
-
-cdef class DepthwiseGradPlan:
-    """The geometry of the kernel's gradient of a depthwise (or small-group) convolution."""
-
-    cdef grad p
-    cdef list _kept
-    cdef const Py_ssize_t *gather
-    cdef readonly double work
-    cdef readonly Py_ssize_t nbytes
-
-    def __cinit__(self, *, str isa not None, int itemsize, tuple image, tuple grid, Py_ssize_t group_size,
-                  Py_ssize_t multiplier, row_phases, col_phases):
-        # image: (n, ih, iw, c), c with the multiplier; grid: (gh, gw); phases as in DepthwisePlan, one for each axis
-        cdef grad *p = &self.p
-        cdef Py_ssize_t k, ch, first
-        self._kept = []
-        p.k = isa_kernels(isa, itemsize)
-        p.n, p.ih, p.iw, p.c = image
-        p.gh, p.gw = grid
-        p.cg = group_size
-        p.index = group_size.bit_length() - 1
-        p.rows, p.cols = make_axes(self._kept, p.ih, row_phases)[0], make_axes(self._kept, p.iw, col_phases)[0]
-        p.size = p.rows.taps * p.cols.taps * p.cg * p.c
-        self.work = <double> p.n * p.gh * p.gw * p.size
-        p.block_rows = ceil_div(p.gh, ceil_div(p.gh, max(GRAD_PIXELS // max(p.gw, 1), 1)))
-        p.row_blocks = ceil_div(p.gh, p.block_rows)
-        p.blocks = p.n * p.row_blocks
-        p.multiplier = multiplier
-        p.scratch = rows_read(&p.rows, p.block_rows) * p.iw * p.c if multiplier > 1 else 0
-        p.parts = clip(min(p.blocks, PARTS_ELEMENTS // max(p.size, 1)), 1, PARTS_MAX)
-        # Where the sums of one tap, (cg, c), have what belongs to channel `k` of a group and filter `ch`.
-        index = []
-        if p.cg > 1:
-            for k in range(p.cg):
-                for ch in range(p.c):
-                    first = ch - ch % p.cg
-                    index.append((k ^ (ch - first)) * p.c + first + k)
-        self.gather = keep(self._kept, index)
-        self.nbytes = kept_bytes(self._kept)
-
-    def __call__(self, x, grad_output, out):
-        """x (n, ih, iw, c / multiplier), grad_output (n, gh, gw, c) -> out (kh, kw, cg, c)."""
-        cdef grad p = self.p
-        cdef Py_ssize_t itemsize = p.k.itemsize, index, chunk, tap = p.cg * p.c
-        cdef int team = team_size(self.work)
-        cdef bint direct = p.parts == 1 and p.cg == 1
-        cdef char *result = <char *> address(out, True)
-        cdef Py_ssize_t sums = 0 if direct else p.parts * p.size
-        cdef char *memory = allocate(sums + team * p.scratch, itemsize)
-        p.x, p.grad_output = <const char *> address(x, False), <const char *> address(grad_output, False)
-        p.sums = result if direct else memory
-        chunk = max(ceil_div(p.size, team), 256)
-        with nogil:
-            for index in prange(p.parts, schedule="static", num_threads=team):
-                run_part(&p, index, memory + (sums + threadid() * p.scratch) * itemsize)
-            if p.parts > 1:
-                # Into the first part if they are still to be rearranged.
-                for index in prange(ceil_div(p.size, chunk), schedule="static", num_threads=team):
-                    add_parts(&p, index * chunk, min(chunk, p.size - index * chunk), result)
-            if p.cg > 1:
-                for index in prange(p.rows.taps * p.cols.taps, schedule="static", num_threads=team):
-                    p.k.gather(result + index * tap * itemsize, p.sums + index * tap * itemsize, self.gather, tap)
-        free(memory)
-
-
-cdef void add_parts(const grad *p, Py_ssize_t first, Py_ssize_t count, char *result) noexcept nogil:
-    """The sum of all parts, from element `first` on: in the result or, for groups, in the first part."""
-    cdef Py_ssize_t itemsize = p.k.itemsize
-    cdef char *sums = p.sums + first * itemsize
-    if p.cg == 1:
-        p.k.sum_rows(result + first * itemsize, sums, p.parts, p.size, count, 0)
-    else:
-        p.k.sum_rows(sums, sums + p.size * itemsize, p.parts - 1, p.size, count, 1)
-
-
-cdef void run_part(const grad *p, Py_ssize_t part, char *scratch) noexcept nogil:
-    """All blocks of one part of the batch."""
-    cdef Py_ssize_t itemsize = p.k.itemsize, index, row
-    cdef char *sums = p.sums + part * p.size * itemsize
-    memset(sums, 0, p.size * itemsize)
-    for index in range(part * p.blocks // p.parts, (part + 1) * p.blocks // p.parts):
-        row = index % p.row_blocks * p.block_rows
-        run_grad_block(p, index // p.row_blocks, row, min(row + p.block_rows, p.gh), sums, scratch)
-
-
-cdef void run_grad_block(const grad *whole, Py_ssize_t img, Py_ssize_t row, Py_ssize_t end, char *sums,
-                         char *scratch) noexcept nogil:
-    """Rows row .. end of one image: those that meet all kernel rows together, the others alone."""
-    cdef grad block = whole[0]
-    cdef grad *p = &block
-    if p.multiplier > 1:
-        expand_rows(p.k, scratch, &p.x, &p.rows, row, end, img, p.iw * p.c, p.multiplier)
-    cdef Py_ssize_t inner = clip(p.rows.inner_first, row, end), last = clip(p.rows.inner_last, inner, end)
-    cdef Py_ssize_t r
-    for r in range(row, inner):
-        run_grad_lines(p, img, r, 1, sums)
-    if last > inner:
-        run_grad_lines(p, img, inner, last - inner, sums)
-    for r in range(last, end):
-        run_grad_lines(p, img, r, 1, sums)
-
-
-cdef void run_grad_lines(const grad *p, Py_ssize_t img, Py_ssize_t row, Py_ssize_t lines, char *sums) noexcept nogil:
-    """Rows that meet the same kernel rows: the pixels that meet all its columns together, the others column by column.
-    """
-    cdef Py_ssize_t col
-    for col in range(p.cols.inner_first):
-        run_rectangle(p, img, row, lines, col, 1, sums)
-    if p.cols.inner_last > p.cols.inner_first:
-        run_rectangle(p, img, row, lines, p.cols.inner_first, p.cols.inner_last - p.cols.inner_first, sums)
-    for col in range(p.cols.inner_last, p.gw):
-        run_rectangle(p, img, row, lines, col, 1, sums)
-
-
-cdef void run_rectangle(const grad *p, Py_ssize_t img, Py_ssize_t row, Py_ssize_t lines, Py_ssize_t col,
-                        Py_ssize_t pixels, char *sums) noexcept nogil:
-    """Pixels that meet the same taps."""
-    cdef Py_ssize_t itemsize = p.k.itemsize
-    cdef Py_ssize_t a = first_tap(&p.rows, row), b = first_tap(&p.cols, col), tap = p.cg * p.c
-    cdef Py_ssize_t x_row = p.rows.in_step * row + p.rows.offset + a * p.rows.tap_step
-    cdef Py_ssize_t x_col = p.cols.in_step * col + p.cols.offset + b * p.cols.tap_step
-    cdef fc_depthwise_grad t
-    t.rows, t.cols = last_tap(&p.rows, row) - a, last_tap(&p.cols, col) - b
-    if t.rows <= 0 or t.cols <= 0:
-        return
-    t.lines, t.pixels, t.channels = lines, pixels, p.c
-    t.x = p.x + ((img * p.ih + x_row) * p.iw + x_col) * p.c * itemsize
-    t.x_line, t.x_pixel = p.rows.in_step * p.iw * p.c, p.cols.in_step * p.c
-    t.x_row, t.x_col = p.rows.tap_step * p.iw * p.c, p.cols.tap_step * p.c
-    t.g = p.grad_output + ((img * p.gh + row) * p.gw + col) * p.c * itemsize
-    t.g_line, t.g_pixel = p.gw * p.c, p.c
-    t.sums = sums + (a * p.cols.taps + b) * tap * itemsize
-    t.sum_row, t.sum_col = p.cols.taps * tap, tap
-    p.k.depthwise_grad[p.index](&t)

@@ -71,7 +71,10 @@ cdef extern from "fc_kernels.h" nogil:
         const void *g
         Py_ssize_t g_line, g_pixel, rows, cols
         void *sums
-        Py_ssize_t sum_row, sum_col
+        Py_ssize_t sum_vector, sum_row
+        int whole, top, bottom, left, right
+
+    void fc_touch(const void *first, Py_ssize_t bytes) noexcept nogil
 
     ctypedef struct fc_pool_row:
         const void *x

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .. import _shapes
 from .._core import _runtime
-from .._core._conv_depthwise import DepthwiseGradPlan, DepthwisePlan
+from .._core._conv_depthwise import DepthwisePlan
+from .._core._conv_depthwise_grad import DepthwiseGradPlan
 from ._dispatch import ConvProblem
 from ._plans import plan_cache
 

@@ -218,81 +218,120 @@ static void FN(depthwise_1)(const fc_depthwise *t) {
     }
 }
 
-/* The gradient of a rectangle of na x nb taps for one vector of channels, of which the sums of the last n are stored;
- * `part`: for n channels that do not fill a vector. cg, na, nb and part are literals. */
-static FC_INLINE void FN(depthwise_grad_tile)(const fc_depthwise_grad *t, const FC_REAL *x, const FC_REAL *g,
-                                              FC_REAL *sums, const int cg, const int na, const int nb,
-                                              const ptrdiff_t n, const int part) {
-    vec acc[FC_DEPTHWISE_TAPS][FC_DEPTHWISE_TAPS][FC_DEPTHWISE_CG_MAX];
-    const ptrdiff_t x_row = t->x_row, x_col = t->x_col, channels = t->channels;
-    const ptrdiff_t x_pixel = t->x_pixel, g_pixel = t->g_pixel, width = part ? n : LANES;
+/* acc[a][b][k] += what mr neighbouring pixels give to the taps a0 <= a < a1, b0 <= b < b1. Several pixels lie as far
+ * apart as columns of taps: a cell of x is read once for all that meet it. x: tap (0, 0) of the first pixel. cg, a0,
+ * a1, b0, b1 and mr are literals. */
+static FC_INLINE void FN(depthwise_grad_pixels)(vec (*acc)[FC_DEPTHWISE_TAPS][FC_DEPTHWISE_CG_MAX],
+                                                const fc_depthwise_grad *t, const FC_REAL *x, const FC_REAL *g,
+                                                const int cg, const int a0, const int a1, const int b0, const int b1,
+                                                const int mr, const ptrdiff_t n) {
+    vec grad[FC_DEPTHWISE_GRAD_MR][FC_DEPTHWISE_CG_MAX];
+    const FC_REAL *row[FC_DEPTHWISE_TAPS];
+    const ptrdiff_t x_row = t->x_row, x_col = t->x_col, g_pixel = t->g_pixel;
+    ptrdiff_t at = b0 * x_col;
     FC_UNROLL
-    for (int a = 0; a < na; a++) {
+    for (int a = a0; a < a1; a++) row[a] = x + a * x_row;
+    FC_UNROLL
+    for (int i = 0; i < mr; i++, g += g_pixel) {
+        grad[i][0] = FN(lanes)(g, n);
         FC_UNROLL
-        for (int b = 0; b < nb; b++) {
-            FC_UNROLL
-            for (int k = 0; k < cg; k++)
-                acc[a][b][k] = FN(lanes)(sums + a * t->sum_row + b * t->sum_col + k * channels, width);
-        }
+        for (int k = 1; k < cg; k++) grad[i][k] = FN(exchange)(grad[i][0], k);
     }
-    for (ptrdiff_t r = 0; r < t->lines; r++) {
-        const FC_REAL *from = x + r * t->x_line, *grads = g + r * t->g_line;
-        for (ptrdiff_t p = t->pixels; p > 0; p--) {
-            const vec grad = FN(lanes)(grads, width);
+    FC_UNROLL
+    for (int j = b0; j < mr - 1 + b1; j++, at += x_col) {
+        FC_KEEP_INDEX(at);
+        FC_UNROLL
+        for (int a = a0; a < a1; a++) {
+            vec cell = FN(lanes)(row[a] + at, n);
+            if (mr > 1) FC_KEEP(cell);
             FC_UNROLL
-            for (int k = 0; k < cg; k++) {
-                const vec meets = FN(exchange)(grad, k);
+            for (int b = b0; b < b1; b++) {
                 FC_UNROLL
-                for (int a = 0; a < na; a++) {
-                    FC_UNROLL
-                    for (int b = 0; b < nb; b++)
-                        acc[a][b][k] += FN(lanes)(from + a * x_row + b * x_col, width) * meets;
-                }
-            }
-            from += x_pixel;
-            grads += g_pixel;
-        }
-    }
-    FC_UNROLL
-    for (int a = 0; a < na; a++) {
-        FC_UNROLL
-        for (int b = 0; b < nb; b++) {
-            FC_UNROLL
-            for (int k = 0; k < cg; k++) {
-                FC_REAL *to = sums + a * t->sum_row + b * t->sum_col + k * channels;
-                if (part || n == LANES) {
-                    FN(set_lanes)(to, acc[a][b][k], width);
-                } else {
-                    FC_REAL lanes[FC_LANES];
-                    FN(store)(lanes, acc[a][b][k]);
-                    memcpy(to + LANES - n, lanes + LANES - n, (size_t)n * sizeof(FC_REAL));
-                }
+                for (int k = 0; k < cg; k++)
+                    if (j >= b && j - b < mr) acc[a][b][k] += cell * grad[j - b][k];
             }
         }
     }
 }
 
-/* All channels. The last vector ends with the last channel, and leaves alone the sums that the one before has made. */
+/* A line of pixels, for the taps a0 .. a1 of nb columns. cg, a0, a1, nb, mr and sides (whether t->left and t->right
+ * count) are literals. */
+static FC_INLINE void FN(depthwise_grad_line)(vec (*acc)[FC_DEPTHWISE_TAPS][FC_DEPTHWISE_CG_MAX],
+                                              const fc_depthwise_grad *t, const FC_REAL *x, const FC_REAL *g,
+                                              const int cg, const int a0, const int a1, const int nb, const int mr,
+                                              const int sides, const ptrdiff_t n) {
+    const ptrdiff_t x_pixel = t->x_pixel, g_pixel = t->g_pixel;
+    ptrdiff_t p = t->pixels;
+    if (sides && t->left) {
+        FN(depthwise_grad_pixels)(acc, t, x, g, cg, a0, a1, 1, nb, 1, n);
+        x += x_pixel;
+        g += g_pixel;
+        p--;
+    }
+    if (sides) p -= t->right;
+    for (; p >= mr; p -= mr) {
+        FN(depthwise_grad_pixels)(acc, t, x, g, cg, a0, a1, 0, nb, mr, n);
+        x += mr * x_pixel;
+        g += mr * g_pixel;
+    }
+    if (mr > 1)
+        for (; p > 0; p--, x += x_pixel, g += g_pixel)
+            FN(depthwise_grad_pixels)(acc, t, x, g, cg, a0, a1, 0, nb, 1, n);
+    if (sides && t->right) FN(depthwise_grad_pixels)(acc, t, x, g, cg, a0, a1, 0, nb - 1, 1, n);
+}
+
+/* The gradient of na x nb taps for one vector of channels, or for the n that there are. cg, na, nb, mr and sides are
+ * literals. */
+static FC_INLINE void FN(depthwise_grad_tile)(const fc_depthwise_grad *t, const FC_REAL *x, const FC_REAL *g,
+                                              FC_REAL *sums, const int cg, const int na, const int nb, const int mr,
+                                              const int sides, const ptrdiff_t n) {
+    vec acc[FC_DEPTHWISE_TAPS][FC_DEPTHWISE_TAPS][FC_DEPTHWISE_CG_MAX];
+    const ptrdiff_t x_line = t->x_line, g_line = t->g_line, sum_row = t->sum_row, last = t->lines - 1;
+    FC_UNROLL
+    for (int a = 0; a < na; a++) {
+        FC_UNROLL
+        for (int b = 0; b < nb; b++) {
+            FC_UNROLL
+            for (int k = 0; k < cg; k++) acc[a][b][k] = FN(load)(sums + a * sum_row + (b * cg + k) * LANES);
+        }
+    }
+    for (ptrdiff_t r = 0; r <= last; r++, x += x_line, g += g_line) {
+        if (sides && r == 0 && t->top) FN(depthwise_grad_line)(acc, t, x, g, cg, 1, na, nb, mr, 1, n);
+        else if (sides && r == last && t->bottom)
+            FN(depthwise_grad_line)(acc, t, x, g, cg, 0, na - 1, nb, mr, 1, n);
+        else FN(depthwise_grad_line)(acc, t, x, g, cg, 0, na, nb, mr, sides, n);
+    }
+    FC_UNROLL
+    for (int a = 0; a < na; a++) {
+        FC_UNROLL
+        for (int b = 0; b < nb; b++) {
+            FC_UNROLL
+            for (int k = 0; k < cg; k++) FN(store)(sums + a * sum_row + (b * cg + k) * LANES, acc[a][b][k]);
+        }
+    }
+}
+
+/* All channels. The last vector ends with the last channel: it may do channels of the one before again. */
 static FC_INLINE void FN(depthwise_grad_taps)(const fc_depthwise_grad *t, ptrdiff_t a, ptrdiff_t b, const int cg,
-                                              const int na, const int nb) {
+                                              const int na, const int nb, const int mr, const int sides) {
     const FC_REAL *x = (const FC_REAL *)t->x + a * t->x_row + b * t->x_col, *g = (const FC_REAL *)t->g;
-    FC_REAL *sums = (FC_REAL *)t->sums + a * t->sum_row + b * t->sum_col;
+    FC_REAL *sums = (FC_REAL *)t->sums + a * t->sum_row + b * cg * LANES;
     const ptrdiff_t channels = t->channels;
-    if (cg == 1 && channels < LANES) {
-        FN(depthwise_grad_tile)(t, x, g, sums, cg, na, nb, channels, 1);
+    if (mr == 1 && cg == 1 && channels < LANES) {
+        FN(depthwise_grad_tile)(t, x, g, sums, cg, na, nb, 1, 0, channels);
         return;
     }
-    for (ptrdiff_t at = 0; at < channels; at += LANES) {
+    for (ptrdiff_t at = 0; at < channels; at += LANES, sums += t->sum_vector) {
         const ptrdiff_t ch = at + LANES <= channels ? at : channels - LANES;
-        FN(depthwise_grad_tile)(t, x + ch, g + ch, sums + ch, cg, na, nb, LANES - (at - ch), 0);
+        FN(depthwise_grad_tile)(t, x + ch, g + ch, sums, cg, na, nb, mr, sides, LANES);
     }
 }
 
 #define FC_DEPTHWISE_GRAD_CASE(cg, a, b) \
-    case FC_DEPTHWISE_TAPS * a + b: FN(depthwise_grad_taps)(t, row, col, cg, a, b); break;
+    case FC_DEPTHWISE_TAPS * a + b: FN(depthwise_grad_taps)(t, row, col, cg, a, b, 1, 0); break;
 /* Cuts rows x cols taps into rectangles of at most na_max x nb_max, as even as they come. */
-#define FC_DEPTHWISE_GRAD_FUNCTION(cg, na_max, nb_max, cases)                                      \
-    static void FN(depthwise_grad_##cg)(const fc_depthwise_grad *t) {                              \
+#define FC_DEPTHWISE_GRAD_FUNCTION(cg, name, na_max, nb_max, cases)                                \
+    static void FN(name)(const fc_depthwise_grad *t) {                                             \
         const ptrdiff_t row_tiles = (t->rows + na_max - 1) / na_max;                               \
         const ptrdiff_t col_tiles = (t->cols + nb_max - 1) / nb_max;                               \
         for (ptrdiff_t i = 0; i < row_tiles; i++) {                                                \
@@ -313,27 +352,32 @@ static FC_INLINE void FN(depthwise_grad_taps)(const fc_depthwise_grad *t, ptrdif
     FC_DEPTHWISE_GRAD_CASE(cg, 3, 3)
 
 /* As many sums as the registers hold beside the operands. */
-FC_DEPTHWISE_GRAD_FUNCTION(1, 3, 3, FC_DG_33(1))
+FC_DEPTHWISE_GRAD_FUNCTION(1, depthwise_grad_any, 3, 3, FC_DG_33(1))
+static void FN(depthwise_grad_1)(const fc_depthwise_grad *t) {
+    if (t->whole && t->x_pixel == t->x_col) FN(depthwise_grad_taps)(t, 0, 0, 1, 3, 3, FC_DEPTHWISE_GRAD_MR, 1);
+    else if (t->whole) FN(depthwise_grad_taps)(t, 0, 0, 1, 3, 3, 1, 1);
+    else FN(depthwise_grad_any)(t);
+}
 #if FC_REGISTERS >= 32
 FC_DEPTHWISE_FUNCTION(2, 7, FC_DW_7)
-FC_DEPTHWISE_GRAD_FUNCTION(2, 3, 3, FC_DG_33(2))
+FC_DEPTHWISE_GRAD_FUNCTION(2, depthwise_grad_2, 3, 3, FC_DG_33(2))
 #else
 FC_DEPTHWISE_FUNCTION(2, 4, FC_DW_4)
-FC_DEPTHWISE_GRAD_FUNCTION(2, 2, 3, FC_DG_23(2))
+FC_DEPTHWISE_GRAD_FUNCTION(2, depthwise_grad_2, 2, 3, FC_DG_23(2))
 #endif
 #if FC_LANES >= 4 && FC_REGISTERS >= 32
 FC_DEPTHWISE_FUNCTION(4, 5, FC_DW_5)
-FC_DEPTHWISE_GRAD_FUNCTION(4, 2, 3, FC_DG_23(4))
+FC_DEPTHWISE_GRAD_FUNCTION(4, depthwise_grad_4, 2, 3, FC_DG_23(4))
 #elif FC_LANES >= 4
 FC_DEPTHWISE_FUNCTION(4, 2, FC_DW_2)
-FC_DEPTHWISE_GRAD_FUNCTION(4, 1, 3, FC_DG_13(4))
+FC_DEPTHWISE_GRAD_FUNCTION(4, depthwise_grad_4, 1, 3, FC_DG_13(4))
 #endif
 #if FC_LANES >= 8 && FC_REGISTERS >= 32
 FC_DEPTHWISE_FUNCTION(8, 3, FC_DW_3)
-FC_DEPTHWISE_GRAD_FUNCTION(8, 1, 3, FC_DG_13(8))
+FC_DEPTHWISE_GRAD_FUNCTION(8, depthwise_grad_8, 1, 3, FC_DG_13(8))
 #elif FC_LANES >= 8
 FC_DEPTHWISE_FUNCTION(8, 1, FC_DW_1)
-FC_DEPTHWISE_GRAD_FUNCTION(8, 1, 1, FC_DG_11(8))
+FC_DEPTHWISE_GRAD_FUNCTION(8, depthwise_grad_8, 1, 1, FC_DG_11(8))
 #endif
 
 /* The common multipliers are literals: their loops become shuffles or broadcasts of whole vectors. */

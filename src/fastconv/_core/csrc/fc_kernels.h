@@ -14,7 +14,7 @@
 enum { FC_NV_MAX = 4 };  /* widest tile, in vectors of columns */
 enum { FC_MR_MAX = 10 }; /* tallest tile, in rows */
 enum { FC_DEPTHWISE_CG_MAX = 8, FC_DEPTHWISE_SIZES = 4 };
-enum { FC_DEPTHWISE_MR_MAX = 8, FC_DEPTHWISE_TAPS = 3, FC_DEPTHWISE_LINES = 2 };
+enum { FC_DEPTHWISE_MR_MAX = 8, FC_DEPTHWISE_TAPS = 3, FC_DEPTHWISE_LINES = 2, FC_DEPTHWISE_GRAD_MR = 4 };
 enum { FC_DOT_RUN = 8, FC_DOT_COLS = 7 }; /* of runs of dot products: pixels; widest window */
 enum { FC_ROW_FILTERS = 6, FC_ROW_NV_MAX = 4 }; /* of rows of a convolution: most filters; vectors at a time */
 enum { FC_FILTER_NV_MAX = 4, FC_FILTER_MR_MAX = 6 }; /* the same for one-channel filters */
@@ -35,6 +35,11 @@ static inline void fc_fetch(const void *first, ptrdiff_t bytes) {
 /* The same, but not into L1: for more than fits there beside what is in use. */
 static inline void fc_fetch_l2(const void *first, ptrdiff_t bytes) {
     for (ptrdiff_t at = 0; at < bytes; at += FC_CACHE_LINE) __builtin_prefetch((const char *)first + at, 0, 2);
+}
+
+/* Read some bytes, so that they are in the caches when they are used in an order that no processor foresees. */
+static inline void fc_touch(const void *first, ptrdiff_t bytes) {
+    for (ptrdiff_t at = 0; at < bytes; at += FC_CACHE_LINE) (void)*((const volatile char *)first + at);
 }
 
 /* One register tile of a batch-reduced matrix product (arXiv:1906.06440, section 2): mr rows, nv*lanes columns.
@@ -137,10 +142,15 @@ typedef struct fc_depthwise {
 
 /* The gradient of its kernel, summed over lines * pixels pixels:
  *
- *   sums[a*sum_row + b*sum_col + k*channels + i] += sum over r < lines, p < pixels of
- *       x[r*x_line + p*x_pixel + a*x_row + b*x_col + i] * g[r*g_line + p*g_pixel + (i ^ k)]
+ *   sums[v*sum_vector + a*sum_row + (b*cg + k)*lanes + i] += sum over r < lines, p < pixels of
+ *       x[r*x_line + p*x_pixel + a*x_row + b*x_col + ch + i] * g[r*g_line + p*g_pixel + (ch + i ^ k)]
  *
- * for a < rows, b < cols, k < cg, in the order of (r, p), one multiply-add each. channels as above.
+ * for a < rows, b < cols, k < cg and each vector v of the channels, whose first is ch = v*lanes, or channels - lanes
+ * where that is less; in the order of (r, p), one multiply-add each. Where cg = 1, channels may be fewer than a vector.
+ *
+ * whole: cg = 1, 3 x 3 taps and channels >= lanes; then there may be padding: the first line (top) lacks the first row
+ * of taps, the last one (bottom) the last row, and of each line's pixels the first (left) lacks the first column, the
+ * last (right) the last column; no line and no pixel lacks two.
  */
 typedef struct fc_depthwise_grad {
     ptrdiff_t lines, pixels, channels;
@@ -150,7 +160,8 @@ typedef struct fc_depthwise_grad {
     ptrdiff_t g_line, g_pixel;
     ptrdiff_t rows, cols;
     void *sums;
-    ptrdiff_t sum_row, sum_col;
+    ptrdiff_t sum_vector, sum_row;
+    int whole, top, bottom, left, right;
 } fc_depthwise_grad;
 
 /* One row of output pixels of a pooling window that slides over (ih, iw, c).

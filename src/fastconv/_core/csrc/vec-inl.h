@@ -23,6 +23,8 @@ static FC_INLINE vec FN(splat)(FC_REAL s) { return s - (vec){0}; }
 /* A value that is used several times, and is not to be read from memory again for each: GCC prefers that, and a vector
  * that crosses two lines of the cache costs two reads each time. */
 #undef FC_KEEP
+#undef FC_KEEP_INDEX
+#define FC_KEEP_INDEX(i) __asm__("" : "+r"(i))
 #if defined(__AVX512F__) || (defined(__x86_64__) && FC_VECTOR_BYTES <= 32)
 #define FC_KEEP(v) __asm__("" : "+v"(v))
 #else
