@@ -52,6 +52,14 @@ SIZES = (
     (2, 301, 1003),
     (8, 1026, 512),
     (1, 4101, 1030),
+    # long sums of few columns in parts: all at once for one and two rows, one after the other in place and packed
+    (1, 1025, 10),
+    (2, 1031, 8),
+    (3, 1100, 3),
+    (1, 2050, 24),
+    (29, 1030, 17),
+    (130, 1027, 10),
+    (300, 1026, 16),
 )
 
 
@@ -84,6 +92,15 @@ def test_equal_to_the_float64_product(size, dtype, isa, threads, rng):
     for buffer, original in zip(buffers, kept, strict=True):
         buffer.check()
         assert_exact(buffer.array, original)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("inputs", "outputs"), [(1025, 10), (1100, 3), (2050, 24), (300, 40), (1500, 70)])
+def test_a_row_does_not_depend_on_the_others(inputs, outputs, dtype, isa, threads, rng):
+    x, kernel, bias = (normals(rng, shape, dtype) for shape in ((300, inputs), (inputs, outputs), (outputs,)))
+    whole = ops.dense(x, kernel, bias, activation="relu")
+    for n in (1, 2, 3, 30, 61, 130):
+        assert_exact(ops.dense(x[:n], kernel, bias, activation="relu"), whole[:n])
 
 
 @pytest.mark.parametrize(

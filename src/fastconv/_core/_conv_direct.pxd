@@ -46,6 +46,7 @@ cdef struct conv:
     bint dot_runs                                    # one, and windows side by side: they share what they read
     Py_ssize_t unit                                  # output channels of a panel's vector: lanes, of dots 1
     bint in_place                                    # weights are read where they are: few pixels
+    bint in_parts                                    # a long sum of few columns: see run_parts
     bint few                                         # pixels, all of one region: in_place, in the order of memory
     bint by_panel                                    # weights are packed by the thread that uses them
     bint ahead                                       # the image comes from memory too slowly by itself

@@ -19,9 +19,9 @@ from libc.stdlib cimport free
 from ._blocks cimport MANY_BLOCKS, fair_images, is_narrow, met_taps, positions
 from ._conv_pack cimport last_channels, pack_bias, pack_dots, pack_folded, pack_panel, pack_weights
 from ._conv_rows cimport plan_rows, rows_are_safe, run_rows
-from ._conv_tiles cimport run_few, run_in_place, run_tiles
+from ._conv_tiles cimport run_few, run_in_place, run_parts, run_tiles
 from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
-from .kernels cimport FC_DOT_COLS, FC_DOT_RUN, FC_NV_MAX, fc_tile
+from .kernels cimport FC_DOT_COLS, FC_DOT_RUN, FC_NV_MAX, FC_PARTS_NV, fc_tile
 
 cdef enum:
     BLOCK_BYTES = 256 * 1024         # of input and output, in L2; less leaves the regions at borders too few pixels
@@ -37,6 +37,7 @@ cdef enum:
     IN_PLACE_ROWS_MIN = 64           # of a run of taps: each run's sums go through memory
     SHALLOW_BYTES = 32 * 1024        # of a panel's weights, in L1: 1x1 over 192 and 256 channels take 7 to 11 % less
     PACK_BYTES = 32 * 1024           # of weights at a time: they stay in L1 while all panels take their columns
+    IN_PARTS_MIN = 1024              # terms of a sum, from where on few columns' are added in parts
     DOTS_SUM = 6                     # vector operations to add a dot product's lanes, and to store it
     DOTS_PIXELS = 64                 # of an image, for which it pays to pack weights that do not lie in its order
     BLOCK_ROWS_MIN = 64              # where the weights stay in L2: a step of mnist_s3 takes 7 % less (dense products)
@@ -88,6 +89,9 @@ cdef class ConvPlan:
         self._choose_dots(list(tap_cols))
         if p.in_place:
             p.fold = p.fold_span = p.fold_width = 0
+        # As with dots, nothing of this may depend on the number of images.
+        p.in_parts = (p.taps == p.groups == p.gh == p.gw == 1 and not p.dots and p.by_row.width == 0 and p.c_img == p.ng
+                      and p.n_vectors <= FC_PARTS_NV and p.depth >= IN_PARTS_MIN)
         # One pixel after the other, each read once from memory.
         p.ahead = (p.taps == 1 and p.groups == 1 and row_step == 1 and col_step == 1 and not p.in_place and not p.dots
                    and p.cg * itemsize >= AHEAD_PIXEL
@@ -460,6 +464,9 @@ cdef void run_block(const conv *p, Py_ssize_t index, Py_ssize_t split, Py_ssize_
                 if p.regions[i].folded:
                     width, t.n, t.b = p.fold_width, p.fold * p.ng, p.folded
                     t.bias, t.b_step = p.folded_bias, width
+                elif p.in_parts:
+                    run_parts(p, &p.regions[i], images, &t, width // unit)
+                    continue
                 elif p.in_place:
                     run_in_place(p, &p.regions[i], images, &t, first, width // unit, i == first_region)
                     continue

@@ -15,6 +15,8 @@ cdef extern from "fc_kernels.h" nogil:
         FC_PATCH_VECTORS
         FC_DOT_COLS
         FC_DOT_RUN
+        FC_SUM_PARTS
+        FC_PARTS_NV
         FC_ROW_FILTERS
         FC_CACHE_LINE
 
@@ -157,6 +159,7 @@ cdef extern from "fc_kernels.h" nogil:
         void (**tile)(const fc_tile *) noexcept nogil
         void (**fetching)(const fc_tile *) noexcept nogil
         void (*few)(const fc_tile *) noexcept nogil
+        void (**parts)(const fc_tile *) noexcept nogil
         void (**dot)(const fc_tile *) noexcept nogil
         void (*dot_run)(const fc_tile *) noexcept nogil
         void (*conv_rows)(const fc_conv_rows *) noexcept nogil

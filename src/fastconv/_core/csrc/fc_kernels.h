@@ -15,6 +15,7 @@ enum { FC_NV_MAX = 4 };  /* widest tile, in vectors of columns */
 enum { FC_MR_MAX = 10 }; /* tallest tile, in rows */
 enum { FC_DEPTHWISE_CG_MAX = 8, FC_DEPTHWISE_SIZES = 4 };
 enum { FC_DEPTHWISE_MR_MAX = 8, FC_DEPTHWISE_TAPS = 3, FC_DEPTHWISE_LINES = 2, FC_DEPTHWISE_GRAD_MR = 4 };
+enum { FC_SUM_PARTS = 4, FC_PARTS_NV = 3 }; /* of a long sum: its parts; widest, in vectors */
 enum { FC_DOT_RUN = 8, FC_DOT_COLS = 7 }; /* of runs of dot products: pixels; widest window */
 enum { FC_ROW_FILTERS = 6, FC_ROW_NV_MAX = 4 }; /* of rows of a convolution: most filters; vectors at a time */
 enum { FC_FILTER_NV_MAX = 4, FC_FILTER_MR_MAX = 6 }; /* the same for one-channel filters */
@@ -322,6 +323,10 @@ typedef struct fc_kernels {
      * of memory, and the sums pass by in L1 instead. With an `ahead` that is not NULL it asks for the weights that
      * follow. accumulate must be 0; nothing beyond column n is touched. */
     void (*few)(const fc_tile *);
+    /* The same for FC_SUM_PARTS segments and any number of rows, with a sum for each segment that starts at 0, the
+     * first one at the bias; then they are added in order. a_step is 1, and nothing beyond column n is read of the last
+     * row of weights. accumulate must be 0. */
+    void (*parts[FC_PARTS_NV])(const fc_tile *);
     /* The same sum for few columns, with the lanes along k: dot[nv - 1] has nv columns, not vectors of them,
      *   c[c_off[i] + v] = act( bias[v] + sum over s < n_segs, k < seg_len[s] of
      *                          a[a_off[i] + seg_a[s] + k] * b[v*b_step + seg_k[s] + k] ),   v < nv = n

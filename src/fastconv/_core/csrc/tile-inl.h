@@ -270,6 +270,62 @@ static void FN(dot_run)(const fc_tile *t) {
         for (ptrdiff_t first = 0; first < t->mr; first += mr_) FN(dot_body)(t, first, mr_, nv);     \
     }
 
+static FC_INLINE vec FN(load_left)(const FC_REAL *p, ptrdiff_t left) {
+    return left >= LANES ? FN(load)(p) : left > 0 ? FN(load_n)(p, left) : (vec){0};
+}
+
+/* The segments side by side: as many chains of additions, none of which waits for another. nv is a literal. */
+static FC_INLINE void FN(parts_body)(const fc_tile *t, const int nv) {
+    const FC_REAL *bias = (const FC_REAL *)t->bias;
+    const ptrdiff_t b_step = t->b_step, last = FC_SUM_PARTS - 1;
+    /* The last rows of weights may end with column n, and so may the memory. */
+    ptrdiff_t common = t->seg_len[last] - (nv * LANES - t->n + b_step - 1) / b_step;
+    for (int p = 0; p < FC_SUM_PARTS; p++) common = common < t->seg_len[p] ? common : t->seg_len[p];
+    for (ptrdiff_t i = 0; i < t->mr; i++) {
+        vec acc[FC_SUM_PARTS][FC_NV_MAX];
+        const FC_REAL *a[FC_SUM_PARTS], *b[FC_SUM_PARTS];
+        FC_REAL *c = (FC_REAL *)t->c + t->c_off[i];
+        FC_UNROLL
+        for (int p = 0; p < FC_SUM_PARTS; p++) {
+            a[p] = (const FC_REAL *)t->a + t->a_off[i] + t->seg_a[p];
+            b[p] = (const FC_REAL *)t->b + t->seg_k[p] * b_step;
+            FC_UNROLL
+            for (int v = 0; v < nv; v++) acc[p][v] = bias && p == 0 ? FN(load)(bias + v * LANES) : (vec){0};
+        }
+        for (ptrdiff_t k = 0; k < common; k++) {
+            FC_UNROLL
+            for (int p = 0; p < FC_SUM_PARTS; p++) {
+                const vec x = FN(splat)(a[p][k]);
+                FC_UNROLL
+                for (int v = 0; v < nv; v++) acc[p][v] += x * FN(load)(b[p] + v * LANES);
+                b[p] += b_step;
+            }
+        }
+        FC_UNROLL
+        for (int p = 0; p < FC_SUM_PARTS; p++) {
+            for (ptrdiff_t k = common; k < t->seg_len[p]; k++, b[p] += b_step) {
+                const vec x = FN(splat)(a[p][k]);
+                FC_UNROLL
+                for (int v = 0; v < nv; v++) acc[p][v] += x * FN(load_left)(b[p] + v * LANES, t->n - v * LANES);
+            }
+        }
+        FC_UNROLL
+        for (int v = 0; v < nv; v++) {
+            const ptrdiff_t left = t->n - v * LANES;
+            vec sum = acc[0][v];
+            FC_UNROLL
+            for (int p = 1; p < FC_SUM_PARTS; p++) sum += acc[p][v];
+            if (t->activation == FC_RELU) sum = FN(relu_vec)(sum);
+            if (left >= LANES) FN(store)(c + v * LANES, sum);
+            else if (left > 0) FN(store_n)(c + v * LANES, sum, left);
+        }
+    }
+}
+
+static void FN(parts_1)(const fc_tile *t) { FN(parts_body)(t, 1); }
+static void FN(parts_2)(const fc_tile *t) { FN(parts_body)(t, 2); }
+static void FN(parts_3)(const fc_tile *t) { FN(parts_body)(t, 3); }
+
 /* Kept in registers across the tiles, its members would drive the row pointers out. */
 #undef FC_IN_MEMORY
 #define FC_IN_MEMORY(object) __asm__ volatile("" : : "r"(&(object)) : "memory")
@@ -324,6 +380,7 @@ FC_DOT_FUNCTION(6, 4)
 #define FC_TILES \
     4, 4, {10, 10, 8, 6}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, \
     {FN(fetching_1), FN(fetching_2), FN(fetching_3), FN(fetching_4)}, FN(few), \
+    {FN(parts_1), FN(parts_2), FN(parts_3)}, \
     {FN(dot_1), FN(dot_2), FN(dot_3), FN(dot_4)}, FN(dot_run)
 #else
 FC_TILE_FUNCTION(1, 10, FC_CASES_10(1))
@@ -336,5 +393,6 @@ FC_DOT_FUNCTION(4, 3)
 #define FC_TILES \
     3, 4, {10, 6, 4, 3}, {FN(tile_1), FN(tile_2), FN(tile_3), FN(tile_4)}, \
     {FN(fetching_1), FN(fetching_2), FN(fetching_3), FN(fetching_4)}, FN(few), \
+    {FN(parts_1), FN(parts_2), FN(parts_3)}, \
     {FN(dot_1), FN(dot_2), FN(dot_3), NULL}, FN(dot_run)
 #endif
