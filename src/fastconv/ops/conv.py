@@ -433,7 +433,7 @@ def _grad_input_direct(p: ConvProblem, grad_output: Array, kernel: Array, gx: Ar
 
 def _grad_kernel_direct(p: ConvProblem, x: Array, grad_output: Array, gk: Array) -> None:
     isa = _runtime.get_isa()
-    if fits_lanes(p, x.itemsize, isa):
+    if fits_lanes(p, x.itemsize, isa, grad_kernel=True):
         depthwise_grad_kernel_plan(p, x.itemsize, isa)(x, grad_output, gk)
     else:
         run_grad_kernel_plan(p, gk, lambda plan, out: plan(x, grad_output, out))

@@ -376,7 +376,6 @@ FC_DEPTHWISE_GRAD_FUNCTION(4, depthwise_grad_4, 1, 3, FC_DG_13(4))
 FC_DEPTHWISE_FUNCTION(8, 3, FC_DW_3)
 FC_DEPTHWISE_GRAD_FUNCTION(8, depthwise_grad_8, 1, 3, FC_DG_13(8))
 #elif FC_LANES >= 8
-FC_DEPTHWISE_FUNCTION(8, 1, FC_DW_1)
 FC_DEPTHWISE_GRAD_FUNCTION(8, depthwise_grad_8, 1, 1, FC_DG_11(8))
 #endif
 
@@ -408,12 +407,17 @@ static FC_INLINE void FN(contract_by)(FC_REAL *restrict dst, const FC_REAL *rest
 }
 FC_MULTIPLIER_FUNCTION(contract)
 
-#define FC_DW_LIST(cg) FN(depthwise_##cg)
-#define FC_DG_LIST(cg) FN(depthwise_grad_##cg)
 #if FC_LANES >= 8
-#define FC_DEPTHWISE_OF(f) {f(1), f(2), f(4), f(8)}
+#define FC_DEPTHWISE_GRADS {FN(depthwise_grad_1), FN(depthwise_grad_2), FN(depthwise_grad_4), FN(depthwise_grad_8)}
 #elif FC_LANES >= 4
-#define FC_DEPTHWISE_OF(f) {f(1), f(2), f(4), NULL}
+#define FC_DEPTHWISE_GRADS {FN(depthwise_grad_1), FN(depthwise_grad_2), FN(depthwise_grad_4), NULL}
 #else
-#define FC_DEPTHWISE_OF(f) {f(1), f(2), NULL, NULL}
+#define FC_DEPTHWISE_GRADS {FN(depthwise_grad_1), FN(depthwise_grad_2), NULL, NULL}
+#endif
+#if FC_LANES >= 8 && FC_REGISTERS >= 32
+#define FC_DEPTHWISES {FN(depthwise_1), FN(depthwise_2), FN(depthwise_4), FN(depthwise_8)}
+#elif FC_LANES >= 4
+#define FC_DEPTHWISES {FN(depthwise_1), FN(depthwise_2), FN(depthwise_4), NULL}
+#else
+#define FC_DEPTHWISES {FN(depthwise_1), FN(depthwise_2), NULL, NULL}
 #endif

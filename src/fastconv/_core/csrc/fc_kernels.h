@@ -339,7 +339,7 @@ typedef struct fc_kernels {
      * lane adds, for each segment, the pixels' first vectors, then their second ones. */
     void (*dot_run)(const fc_tile *);
     void (*conv_rows)(const fc_conv_rows *);
-    /* For groups of 1, 2, 4, 8 channels; NULL where a group is wider than a vector. */
+    /* For groups of 1, 2, 4, 8 channels; NULL where a group is wider than a vector, or fills one of 16 registers. */
     void (*depthwise[FC_DEPTHWISE_SIZES])(const fc_depthwise *);
     void (*depthwise_grad[FC_DEPTHWISE_SIZES])(const fc_depthwise_grad *);
     /* dst[i*m + j] = src[i] for i < count, j < m: every channel once for each of its filters. */

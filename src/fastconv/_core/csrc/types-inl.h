@@ -16,7 +16,7 @@
 static const fc_kernels FN(kernels) = {
     FC_STRING(FC_ISA), sizeof(FC_REAL), FC_LANES, FC_TILES,
     FN(conv_rows),
-    FC_DEPTHWISE_OF(FC_DW_LIST), FC_DEPTHWISE_OF(FC_DG_LIST), FN(expand), FN(contract),
+    FC_DEPTHWISES, FC_DEPTHWISE_GRADS, FN(expand), FN(contract),
     FN(pack), FN(pack_panels), FN(finite), FN(sum_rows),
     FN(max_pool_row), FN(avg_pool_row), FN(avg_pool_grad_row), FN(max_pool_spread_row),
     FN(max_pool_grad), FN(WINNER_LANES), FN(winners), FC_PATCH_SUMS, FN(patches),
@@ -29,4 +29,5 @@ static const fc_kernels FN(kernels) = {
 #undef uvec
 #undef LANES
 #undef FC_LANES
-#undef FC_DEPTHWISE_OF
+#undef FC_DEPTHWISES
+#undef FC_DEPTHWISE_GRADS
