@@ -287,6 +287,10 @@ CONV_EDGES = (
     Conv(2, 7, 8, 1040, 1, 1, 2),
     Conv(2, 8, 8, 1040, 2, 1, 2),
     Conv(2, 7, 8, 1040, 1, 2, 2, padding="same"),
+    # one pixel of many channels: its sum in parts; padding and nothing else
+    Conv(3, 1, 1, 1100, 1, 1, 7, bias=True, activation="relu"),
+    Conv(2, 3, 2, 1030, 1, 1, 9, strides=4, bias=True),
+    Conv(2, 3, 3, 1030, 1, 1, 5, strides=5, padding=1, bias=True),
     # the networks' layers, in small
     Conv(2, 32, 32, 1, 5, 5, 6, bias=True, activation="relu"),
     Conv(2, 14, 14, 6, 5, 5, 16, bias=True, activation="relu"),

@@ -89,9 +89,9 @@ cdef class ConvPlan:
         self._choose_dots(list(tap_cols))
         if p.in_place:
             p.fold = p.fold_span = p.fold_width = 0
-        # As with dots, nothing of this may depend on the number of images.
-        p.in_parts = (p.taps == p.groups == p.gh == p.gw == 1 and not p.dots and p.by_row.width == 0 and p.c_img == p.ng
-                      and p.n_vectors <= FC_PARTS_NV and p.depth >= IN_PARTS_MIN)
+        # As with dots, nothing of this may depend on the number of images. A tap at 0 meets a cell.
+        p.in_parts = (list(tap_rows) == [0] == list(tap_cols) and p.groups == p.gh == p.gw == 1 and not p.dots
+                      and p.c_img == p.ng and p.n_vectors <= FC_PARTS_NV and p.depth >= IN_PARTS_MIN)
         # One pixel after the other, each read once from memory.
         p.ahead = (p.taps == 1 and p.groups == 1 and row_step == 1 and col_step == 1 and not p.in_place and not p.dots
                    and p.cg * itemsize >= AHEAD_PIXEL
