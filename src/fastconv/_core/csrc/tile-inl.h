@@ -270,10 +270,6 @@ static void FN(dot_run)(const fc_tile *t) {
         for (ptrdiff_t first = 0; first < t->mr; first += mr_) FN(dot_body)(t, first, mr_, nv);     \
     }
 
-static FC_INLINE vec FN(load_left)(const FC_REAL *p, ptrdiff_t left) {
-    return left >= LANES ? FN(load)(p) : left > 0 ? FN(load_n)(p, left) : (vec){0};
-}
-
 /* The segments side by side: as many chains of additions, none of which waits for another. nv is a literal. */
 static FC_INLINE void FN(parts_body)(const fc_tile *t, const int nv) {
     const FC_REAL *bias = (const FC_REAL *)t->bias;
@@ -306,7 +302,12 @@ static FC_INLINE void FN(parts_body)(const fc_tile *t, const int nv) {
             for (ptrdiff_t k = common; k < t->seg_len[p]; k++, b[p] += b_step) {
                 const vec x = FN(splat)(a[p][k]);
                 FC_UNROLL
-                for (int v = 0; v < nv; v++) acc[p][v] += x * FN(load_left)(b[p] + v * LANES, t->n - v * LANES);
+                for (int v = 0; v < nv; v++) {
+                    const ptrdiff_t left = t->n - v * LANES;
+                    /* Each a product and a sum: a choice of what to load between them may keep the two apart. */
+                    if (left >= LANES) acc[p][v] += x * FN(load)(b[p] + v * LANES);
+                    else if (left > 0) acc[p][v] += x * FN(load_n)(b[p] + v * LANES, left);
+                }
             }
         }
         FC_UNROLL
