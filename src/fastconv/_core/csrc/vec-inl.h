@@ -23,13 +23,14 @@ static FC_INLINE vec FN(splat)(FC_REAL s) { return s - (vec){0}; }
 /* A value that is used several times, and is not to be read from memory again for each: GCC prefers that, and a vector
  * that crosses two lines of the cache costs two reads each time. */
 #undef FC_KEEP
-#undef FC_KEEP_INDEX
-#define FC_KEEP_INDEX(i) __asm__("" : "+r"(i))
 #if defined(__AVX512F__) || (defined(__x86_64__) && FC_VECTOR_BYTES <= 32)
 #define FC_KEEP(v) __asm__("" : "+v"(v))
 #else
 #define FC_KEEP(v) (void)(v)
 #endif
+/* An index that moves on by itself: without this each of an unrolled loop's steps keeps an address of its own. */
+#undef FC_KEEP_INDEX
+#define FC_KEEP_INDEX(i) __asm__("" : "+r"(i))
 
 /* The first n < LANES lanes: masked where masks are cheap (AVX-512; AVX2's loads), elsewhere in pieces of halving size,
  * because masked stores are microcoded on several AVX2 CPUs. */
