@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -264,3 +265,38 @@ def test_the_global_interpreter_lock_is_free_meanwhile():
         time.sleep(0.001)
     thread.join()
     assert len(ticks) > 3
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="empties glibc's heap")
+@pytest.mark.parametrize(("dtype", "threads", "kept"), [("float32", 1, True), ("float64", 16, False)])
+def test_scratch_outlives_a_call_unless_it_is_huge(dtype, threads, kept):
+    """Otherwise every call pays for its pages again, or holds for ever what one layer needed once."""
+    output = printed(
+        f"""
+        import ctypes, resource
+        import numpy as np
+        import fastconv as fc
+
+        def state():
+            ctypes.CDLL(None).malloc_trim(0)
+            with open("/proc/self/statm") as file:
+                resident = int(file.read().split()[1])
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt, resident
+
+        x, kernel = np.ones((1, 32, 32, 512), "{dtype}"), np.ones((3, 3, 512, 512), "{dtype}")
+        y = np.empty_like(x)
+        fc.ops.conv2d(x, kernel, padding="same", out=y)
+        states = [state()]
+        for _ in range(3):
+            fc.ops.conv2d(x, kernel, padding="same", out=y, algorithm="winograd")
+            states.append(state())
+        for page_count in (states[1][0] - states[0][0], states[3][0] - states[2][0], states[3][1] - states[0][1]):
+            print(page_count * resource.getpagesize() // 2**20)
+        """,
+        FASTCONV_NUM_THREADS=str(threads),
+    )
+    first, again, held = map(int, output.split())  # megabytes
+    if kept:
+        assert first >= 8 and again == 0 and held >= 8
+    else:
+        assert again > 64 and held <= 4

@@ -7,10 +7,9 @@ only, so padding is never read nor multiplied.
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdlib cimport free
 
 from ._depthwise_axes cimport axis, expand_rows, first_tap, last_tap, make_axes, rows_read, vector_starts
-from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
+from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, release, team_size
 from .kernels cimport FC_DEPTHWISE_LINES, fc_depthwise
 
 cdef enum:
@@ -95,7 +94,7 @@ cdef class DepthwisePlan:
         with nogil:
             depthwise_pack(&p, packed, team)
             depthwise_run(&p, p.n, source, to, packed + packed_bytes, team)
-        free(packed)
+        release(packed)
 
 
 cdef void depthwise_pack(depthwise *p, char *packed, int team) noexcept nogil:

@@ -7,11 +7,10 @@ as there are threads: the bits do not depend on them.
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdlib cimport free
 from libc.string cimport memset
 
 from ._depthwise_axes cimport axis, expand_rows, first_tap, last_tap, make_axes, rows_read, vector_starts
-from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
+from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, release, team_size
 from .kernels cimport fc_depthwise_grad, fc_kernels, fc_touch
 
 cdef enum:
@@ -111,7 +110,7 @@ cdef class DepthwiseGradPlan:
                 for index in prange(ceil_div(p.size, chunk), schedule="static", num_threads=team):
                     add_parts(&p, index * chunk, min(chunk, p.size - index * chunk))
             p.k.gather(result, p.sums, self.gather, p.rows.taps * p.cols.taps * p.cg * p.c)
-        free(memory)
+        release(memory)
 
 
 cdef void add_parts(const grad *p, Py_ssize_t first, Py_ssize_t count) noexcept nogil:

@@ -14,13 +14,12 @@ input channel is a case of its own: see _conv_rows.pxd.
 from array import array
 
 from cython.parallel cimport prange, threadid
-from libc.stdlib cimport free
 
 from ._blocks cimport MANY_BLOCKS, fair_images, is_narrow, met_taps, positions
 from ._conv_pack cimport last_channels, pack_bias, pack_dots, pack_folded, pack_panel, pack_weights
 from ._conv_rows cimport plan_rows, rows_are_safe, run_rows
 from ._conv_tiles cimport run_few, run_in_place, run_parts, run_tiles
-from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, team_size
+from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, release, team_size
 from .kernels cimport FC_DOT_COLS, FC_DOT_RUN, FC_NV_MAX, FC_PARTS_NV, fc_tile
 
 cdef enum:
@@ -331,7 +330,7 @@ cdef class ConvPlan:
             with nogil:
                 conv_pack(&p, packed, team)
                 conv_run(&p, p.n, source, to, team)
-        free(packed)
+        release(packed)
 
 
 cdef inline Py_ssize_t widest_tile(const conv *p, Py_ssize_t depth) noexcept nogil:

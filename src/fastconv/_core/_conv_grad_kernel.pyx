@@ -11,7 +11,6 @@ threads (compare arXiv:1808.05567, section II-J).
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdlib cimport free
 from libc.string cimport memset
 
 from ._ahead cimport set_pace, set_run
@@ -19,7 +18,7 @@ from ._blocks cimport fair_images, is_narrow
 from ._grad_images cimport block_input, fill_lines
 from ._grad_tiles cimport run_panel, run_turned, sum_cost
 from ._pooling cimport make_columns, make_pool, spread_row
-from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, round_up, team_size
+from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, release, round_up, team_size
 from .kernels cimport FC_CACHE_LINE, fc_kernels
 
 cdef enum:
@@ -252,7 +251,7 @@ cdef class GradKernelPlan:
         try:
             self._run(&p, x, out)
         finally:
-            free(columns)
+            release(columns)
 
     cdef _run(self, grad *p, x, out):
         cdef int team = team_size(self.work)
@@ -284,7 +283,7 @@ cdef class GradKernelPlan:
                 for index in prange(ceil_div(p.size, chunk), schedule="static", num_threads=team):
                     p.k.sum_rows(result + index * chunk * itemsize, p.sums + index * chunk * itemsize, p.parts,
                                  p.size, min(chunk, p.size - index * chunk), 0)
-        free(rooms)
+        release(rooms)
 
 
 cdef void finish_turned(const grad *p, char *result, Py_ssize_t first) noexcept nogil:

@@ -5,11 +5,10 @@ convolution's output, by far the largest array of a training step, is never writ
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdlib cimport free
 
 from ._conv_direct cimport conv, conv_pack, conv_run, ConvPlan
 from ._pooling cimport make_columns, make_pool, pool, pool_run
-from ._runtime cimport address, allocate, round_up, team_size
+from ._runtime cimport address, allocate, release, round_up, team_size
 from .kernels cimport FC_CACHE_LINE
 
 cdef struct pooled:
@@ -48,7 +47,7 @@ def conv2d_max_pool2d(ConvPlan plan not None, x, kernel, bias, y, indices, int a
     try:
         memory = allocate(packed + outer * f.room, itemsize)
     except MemoryError:
-        free(columns)
+        release(columns)
         raise
     f.scratch = memory + packed * itemsize
     with nogil:
@@ -59,8 +58,8 @@ def conv2d_max_pool2d(ConvPlan plan not None, x, kernel, bias, y, indices, int a
         else:
             for index in prange(chunks, schedule="static", num_threads=outer):
                 run_chunk(&f, index, threadid())
-    free(memory)
-    free(columns)
+    release(memory)
+    release(columns)
 
 
 cdef void run_chunk(const pooled *f, Py_ssize_t index, int thread) noexcept nogil:

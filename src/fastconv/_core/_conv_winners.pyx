@@ -10,10 +10,9 @@ batch, added in a fixed order; the images of the other one are independent.
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, round_up, team_size
+from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, release, round_up, team_size
 from ._winner_lists cimport geometry, lists, lists_bytes, make_lists, make_tiles, odd_lines, put_image, run_tiles, \
     shifts, start_lists, take_image, tiles
 from .kernels cimport FC_CACHE_LINE, FC_WINNER_ROWS, fc_kernels, fc_patches, fc_winner_lists, fc_winners
@@ -158,7 +157,7 @@ cdef class WinnersPlan(WinnersBase):
                     add_parts(&p, index * p.sums // team, (index + 1) * p.sums // team)
                 for index in prange(p.g.kh, schedule="static", num_threads=team):
                     write_row(&p, index, result)
-        free(p.memory)
+        release(p.memory)
         return bad == 0
 
 
@@ -297,7 +296,7 @@ cdef class WinnersInputPlan(WinnersBase):
                     bad += make_image(&p, index, threadid())
             else:
                 bad = 1
-        free(p.weights)
+        release(p.weights)
         return bad == 0
 
 

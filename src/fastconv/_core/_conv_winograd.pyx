@@ -16,9 +16,8 @@ The sum of an output runs over the input channels in order, whatever the blocks,
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdlib cimport free
 
-from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, round_up, team_size
+from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, release, round_up, team_size
 from .kernels cimport FC_CACHE_LINE, fc_fetch, fc_kernels, fc_tile, fc_winograd, fc_winograd_tile
 
 # Bytes are those that were the fastest on ResNet-50's and VGG-16's layers, n = 1 and 8 (benchmarks/winograd.py).
@@ -153,7 +152,7 @@ cdef class WinogradPlan:
                     run_task(&p, index // (last - first), first + index % (last - first),
                              rooms + threadid() * room * itemsize)
                 first = last
-        free(memory)
+        release(memory)
 
 
 cdef void make_blocks(winograd *p, Py_ssize_t tiles_max, int team) noexcept nogil:

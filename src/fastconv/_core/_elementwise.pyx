@@ -2,9 +2,8 @@
 
 from cython.parallel cimport prange
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport free
 
-from ._runtime cimport active_kernels, address, allocate, ceil_div, team_size
+from ._runtime cimport active_kernels, address, allocate, ceil_div, release, team_size
 from .kernels cimport fc_kernels
 
 cdef enum:
@@ -96,7 +95,7 @@ def adam(list w, list g, list m, list v, int itemsize, double alpha, double beta
             s[i].rate, s[i].beta1, s[i].beta2, s[i].epsilon = alpha, beta1, beta2, epsilon
         run(s, len(w))
     finally:
-        free(s)
+        release(s)
 
 
 def rmsprop(w, g, v, Py_ssize_t count, int itemsize, double rate, double rho, double epsilon):
@@ -194,7 +193,7 @@ def sum_rows(x, out, Py_ssize_t rows, Py_ssize_t n, int itemsize, relu_y=None, g
         s.source = s.to
     s.k.sum_rows(to, s.sums, s.parts * together, n, n, 0)
     s.k.sum_rows(to, s.source + at, left, n, n, 1)
-    free(s.sums)
+    release(s.sums)
 
 
 cdef void sum_part(const column_sums *s, Py_ssize_t part) noexcept nogil:

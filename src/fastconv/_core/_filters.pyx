@@ -7,10 +7,9 @@ tiles see no border. Padding by zeros is hardly multiplied: a tile's taps are th
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from ._runtime cimport active_kernels, address, allocate, ceil_div, clip, round_up, team_size
+from ._runtime cimport active_kernels, address, allocate, ceil_div, clip, release, round_up, team_size
 from .kernels cimport FC_CACHE_LINE, fc_filter, fc_kernels
 
 cdef enum:
@@ -101,8 +100,8 @@ def filter2d(x, kernel, out, int itemsize, double fillvalue, tuple image, tuple 
                 for task in prange(tasks, schedule="dynamic", num_threads=team):
                     run_task(&s, task, memory + threadid() * s.scratch)
     finally:
-        free(memory)
-        free(s.tiles)
+        release(memory)
+        release(s.tiles)
 
 
 cdef int make_tiles(sweep *s, Py_ssize_t iw, Py_ssize_t ow) except -1:

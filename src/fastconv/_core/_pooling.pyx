@@ -1,10 +1,9 @@
 """Max and average pooling and their gradients: one task per output row, lanes over channels."""
 
 from cython.parallel cimport prange
-from libc.stdlib cimport free
 from libc.string cimport memset
 
-from ._runtime cimport active_kernels, address, allocate, ceil_div, clip, team_size
+from ._runtime cimport active_kernels, address, allocate, ceil_div, clip, release, team_size
 from .kernels cimport fc_kernels, fc_pool_row
 
 cdef enum:
@@ -52,7 +51,7 @@ def pool2d(x, y, indices, *, int itemsize, tuple image, tuple grid, tuple window
     cdef int team = team_size(pool_work(&p))
     with nogil:
         pool_run(&p, is_max, team)
-    free(columns)
+    release(columns)
 
 
 cdef void pool_run(const pool *p, bint is_max, int team) noexcept nogil:
@@ -102,7 +101,7 @@ def avg_pool2d_grad(grad_output, out, *, int itemsize, tuple image, tuple grid, 
     memset(p.x, 0, p.n * p.ih * p.iw * p.c * itemsize)
     for task in prange(tasks, nogil=True, schedule="static", num_threads=team):
         avg_grad_image(&p, task // slices, task % slices * CHANNELS)
-    free(columns)
+    release(columns)
 
 
 cdef void avg_grad_image(const pool *p, Py_ssize_t img, Py_ssize_t c_first) noexcept nogil:
@@ -128,7 +127,7 @@ def max_pool2d_spread(grad_output, indices, out, *, int itemsize, tuple image, t
     else:
         for row in prange(rows, nogil=True, schedule="static", num_threads=team):
             spread_row(&p, row // p.oh, row % p.oh, p.x + row // p.oh * p.ih * p.iw * p.c * itemsize)
-    free(columns)
+    release(columns)
 
 
 cdef void spread_row(const pool *p, Py_ssize_t img, Py_ssize_t row, char *image) noexcept nogil:

@@ -13,7 +13,7 @@ from ._conv_depthwise cimport depthwise, depthwise_pack, depthwise_run, Depthwis
 from ._conv_direct cimport conv, conv_pack, conv_run, ConvPlan
 from ._copies cimport frame, make_frame, pad_image
 from ._pooling cimport make_columns, make_pool, pool, pool_run, pool_work
-from ._runtime cimport address, allocate, ceil_div, isa_kernels, round_up, team_size
+from ._runtime cimport address, allocate, ceil_div, isa_kernels, release, round_up, team_size
 from .kernels cimport FC_CACHE_LINE, fc_kernels
 
 cdef enum:
@@ -73,7 +73,7 @@ cdef class Program:
         cdef Py_ssize_t i
         for i in range(self.n_steps):
             if self.steps[i].kind in (MAX_POOL, AVG_POOL):
-                free(<void *> self.steps[i].pool.col_first)
+                release(<void *> self.steps[i].pool.col_first)
         free(self.steps)
 
     cdef step *_add(self, int kind, Py_ssize_t y_size, double work) except NULL:
@@ -113,7 +113,7 @@ cdef class Program:
         try:
             s = self._add(MAX_POOL if is_max else AVG_POOL, y_size, pool_work(&p))
         except MemoryError:
-            free(columns)
+            release(columns)
             raise
         s.pool, s.pool.k = p, self.k
 
@@ -161,7 +161,7 @@ cdef class Program:
             else:
                 for index in prange(chunks, schedule="static", num_threads=outer):
                     run_chunk(&r, index, threadid(), 1)
-        free(memory)
+        release(memory)
 
 
 cdef void run_chunk(const run *r, Py_ssize_t index, int thread, int team) noexcept nogil:

@@ -5,6 +5,7 @@ cdef const fc_kernels *isa_kernels(str isa, int itemsize)
 cdef int team_size(double work) noexcept
 cdef void *address(object source, bint writable) except? NULL
 cdef char *allocate(Py_ssize_t count, Py_ssize_t itemsize) except NULL
+cdef void release(void *memory) noexcept nogil
 cdef const Py_ssize_t *keep(list kept, values) except NULL
 cdef Py_ssize_t kept_bytes(list kept)
 

@@ -8,9 +8,6 @@ from numpy import empty
 
 from .kernels cimport FC_CACHE_LINE, FC_PEAK_FMAS, fc_compiler, fc_find_isa, fc_kernels
 
-cdef extern from "<stdlib.h>":
-    void *aligned_alloc(size_t alignment, size_t size) noexcept nogil
-
 cdef extern from *:
     """
     /* OpenMP's setting in this thread (it is one for each) while nobody limits it; 0: as at the import. */
@@ -26,6 +23,7 @@ cdef extern from *:
     static void fc_set_team_limit(int count) { (void)count; }
     #endif
     #include "placement.h"
+    #include "scratch.h"
     #ifndef FC_SERIAL_WORK
     #define FC_SERIAL_WORK 1e6
     #endif
@@ -34,6 +32,8 @@ cdef extern from *:
     int fc_team_limit() noexcept nogil
     void fc_set_team_limit(int) noexcept nogil
     void fc_place_team(int) noexcept nogil
+    void *fc_take_scratch(size_t) noexcept nogil
+    void fc_give_scratch(void *) noexcept nogil
     double FC_SERIAL_WORK
 
 # Best first; the import takes the first that the CPU can run.
@@ -217,17 +217,22 @@ def is_own_memory(out not None, Py_ssize_t itemsize, tuple others not None):
 
 
 cdef char *allocate(Py_ssize_t count, Py_ssize_t itemsize) except NULL:
-    """Scratch for `count` elements from the start of a cache line on, to be freed by the caller.
+    """Scratch for `count` elements from the start of a cache line on, until the caller calls `release`.
 
     A vector that lies in two lines takes two reads: the tiles' weights lie in such memory.
     """
     cdef char *memory
     if count > (<Py_ssize_t> 1 << 60) // itemsize:
         raise MemoryError("fastconv: the scratch memory for this problem does not fit the address space.")
-    memory = <char *> aligned_alloc(FC_CACHE_LINE, round_up(max(count, 1) * itemsize, FC_CACHE_LINE))
+    memory = <char *> fc_take_scratch(count * itemsize)
     if memory == NULL:
         raise MemoryError(f"fastconv: no memory for {count * itemsize} bytes of scratch.")
     return memory
+
+
+cdef void release(void *memory) noexcept nogil:
+    """Give memory of `allocate`, or NULL, back."""
+    fc_give_scratch(memory)
 
 
 cdef const Py_ssize_t *keep(list kept, values) except NULL:
