@@ -7,7 +7,6 @@ from .kernels cimport FC_DOT_RUN, FC_PARTS_NV, FC_SUM_PARTS, fc_fetch_l2, fc_til
 cdef enum:
     IN_PLACE_DEPTH = 256             # rows of weights in place that all tiles use before the next: they stay in L2
     FETCH_MIN = 256 * 1024           # bytes of such weights from where on they are fetched: fewer stay in L2
-    FEW_FETCH_MIN = 16 << 20         # bytes of weights that few pixels read: more than stays in L3
     PARTS_AT_ONCE = 2                # rows of a long sum whose parts are summed side by side
     PARTS_ROWS = 60                  # of one part, until it is added: whole tiles, whose sums stay in L1
     MOST_VECTOR_BYTES = 64
@@ -97,7 +96,7 @@ cdef inline void run_few(const conv *p, const region *r, Py_ssize_t images, fc_t
     if p.bias != NULL:
         t.bias = p.bias + first * itemsize
     t.seg_a, t.seg_k, t.seg_len, t.n_segs = p.seg_a + r.seg, p.seg_k + r.seg, p.seg_len + r.seg, r.n_segs
-    t.ahead = p.kernel if p.depth * p.ng * itemsize >= FEW_FETCH_MIN else NULL
+    t.ahead = p.kernel if p.depth * p.ng * itemsize >= FETCH_MIN else NULL
     p.k.few(t)
 
 

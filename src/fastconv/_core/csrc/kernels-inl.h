@@ -38,9 +38,11 @@ static const int32_t fc_first_lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0,
 #define FC_PATCH_SUMS 12
 #endif
 
-/* A product of few rows: rows of weights at a time, and bytes of each row's sums, that stay in L1. */
+/* A product of few rows: rows of weights at a time, bytes of each row's sums, that stay in L1, and how many bytes ahead
+ * weights are asked for: 16 KB are too late for those from memory, 256 KB too early for those from L3. */
 #define FC_FEW_TERMS 4
 #define FC_FEW_BYTES 16384
+#define FC_FEW_AHEAD 65536
 
 /* words[i] = a hash of the 64-bit counter `first` + i under a key, for a count of whole vectors: two rounds of
  * MurmurHash3's finaliser (A. Appleby), each a bijection that changes about half of 32 bits for any changed one. */

@@ -94,21 +94,24 @@ static FC_INLINE void FN(tile_body)(const fc_tile *t, const int mr, const int nv
 }
 
 /* sums[j] += `terms` terms, each with a row of weights, for j < n; the last vector's other lanes hold anything.
- * terms and fetch are literals. */
+ * ahead: NULL, or as many rows of weights that come later, asked for row by row meanwhile: memory gives more in its own
+ * order than as `terms` rows side by side. terms is a literal. */
 static FC_INLINE void FN(few_terms)(FC_REAL *sums, ptrdiff_t n, const FC_REAL *a, ptrdiff_t a_step, const FC_REAL *b,
-                                    ptrdiff_t b_step, const int terms, const int fetch) {
+                                    ptrdiff_t b_step, const int terms, const FC_REAL *ahead) {
     vec x[FC_FEW_TERMS];
     ptrdiff_t j = 0;
     FC_UNROLL
     for (int k = 0; k < terms; k++) x[k] = FN(splat)(a[k * a_step]);
-    for (; j + LANES <= n; j += LANES) {
-        vec sum = FN(load)(sums + j);
-        FC_UNROLL
-        for (int k = 0; k < terms; k++) {
-            if (fetch) fc_fetch_l2(b + (terms + k) * b_step + j, 1);
-            sum += x[k] * FN(load)(b + k * b_step + j);
+    for (int part = 0; part < terms; part++) {
+        const ptrdiff_t end = ahead && part + 1 < terms ? n * (part + 1) / terms : n;
+        const FC_REAL *next = ahead + part * b_step;
+        for (; j + LANES <= end; j += LANES, next += terms * LANES) {
+            vec sum = FN(load)(sums + j);
+            if (ahead) fc_fetch_l2(next, terms * LANES * (ptrdiff_t)sizeof(FC_REAL));
+            FC_UNROLL
+            for (int k = 0; k < terms; k++) sum += x[k] * FN(load)(b + k * b_step + j);
+            FN(store)(sums + j, sum);
         }
-        FN(store)(sums + j, sum);
     }
     if (j < n) {
         vec sum = FN(load)(sums + j);
@@ -124,6 +127,8 @@ static void FN(few_columns)(const fc_tile *t, ptrdiff_t first, ptrdiff_t n, cons
     FC_REAL sums[FC_FEW_BYTES / sizeof(FC_REAL)] __attribute__((aligned(FC_CACHE_LINE)));
     const FC_REAL *bias = (const FC_REAL *)t->bias;
     const ptrdiff_t a_step = t->a_step, b_step = t->b_step, rows = t->mr;
+    const ptrdiff_t turn = FC_FEW_TERMS * n * (ptrdiff_t)sizeof(FC_REAL);
+    const ptrdiff_t distance = (FC_FEW_AHEAD + turn - 1) / turn * FC_FEW_TERMS * b_step;
     for (ptrdiff_t i = 0; i < rows; i++) {
         memset(sums + i * width, 0, (size_t)((n + LANES - 1) / LANES * LANES) * sizeof(FC_REAL));
         if (bias) memcpy(sums + i * width, bias + first, (size_t)n * sizeof(FC_REAL));
@@ -133,13 +138,13 @@ static void FN(few_columns)(const fc_tile *t, ptrdiff_t first, ptrdiff_t n, cons
         const FC_REAL *b = (const FC_REAL *)t->b + t->seg_k[s] * b_step + first;
         ptrdiff_t k = t->seg_len[s];
         for (; k >= FC_FEW_TERMS; k -= FC_FEW_TERMS, a += FC_FEW_TERMS * a_step, b += FC_FEW_TERMS * b_step) {
-            if (t->ahead) FN(few_terms)(sums, n, a + t->a_off[0], a_step, b, b_step, FC_FEW_TERMS, 1);
+            if (t->ahead) FN(few_terms)(sums, n, a + t->a_off[0], a_step, b, b_step, FC_FEW_TERMS, b + distance);
             for (ptrdiff_t i = t->ahead != NULL; i < rows; i++)
-                FN(few_terms)(sums + i * width, n, a + t->a_off[i], a_step, b, b_step, FC_FEW_TERMS, 0);
+                FN(few_terms)(sums + i * width, n, a + t->a_off[i], a_step, b, b_step, FC_FEW_TERMS, NULL);
         }
         for (; k > 0; k--, a += a_step, b += b_step)
             for (ptrdiff_t i = 0; i < rows; i++)
-                FN(few_terms)(sums + i * width, n, a + t->a_off[i], a_step, b, b_step, 1, 0);
+                FN(few_terms)(sums + i * width, n, a + t->a_off[i], a_step, b, b_step, 1, NULL);
     }
     for (ptrdiff_t i = 0; i < rows; i++) {
         FC_REAL *c = (FC_REAL *)t->c + t->c_off[i] + first;
