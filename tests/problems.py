@@ -251,6 +251,9 @@ CONV_EDGES = (
     Conv(1, 9, 9, 33, 9, 9, 2),
     # more weights than image: packed panel by panel, forward and grad_input
     Conv(2, 2, 3, 144, 3, 3, 192, padding="same"),
+    # the same for a team only: uneven shares, channels that are no whole vector, several blocks
+    Conv(2, 9, 8, 40, 3, 3, 163, padding="same"),
+    Conv(1, 23, 24, 32, 3, 3, 64, bias=True, activation="relu"),
     # grad_input of few channels by dot products: one and more panels of them, runs with and without a rest, phases
     Conv(2, 9, 8, 3, 3, 3, 40, strides=2, padding="same", bias=True, activation="relu"),
     Conv(1, 6, 7, 5, 3, 2, 67, padding="same"),

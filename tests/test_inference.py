@@ -226,6 +226,19 @@ def test_large_images_are_shared_out_among_the_threads():
         assert np.array_equal(model(x), expected)
 
 
+def test_one_image_is_shared_out_among_the_threads():
+    """By blocks of pixels or by output channels, whose weights each thread packs for itself."""
+    stack = [layers.Input((20, 19, 24)), layers.Conv2D(96, 3, activation="relu"), layers.Conv2D(168, 3, strides=2)]
+    model, x = models.Sequential(stack), images(3, 20, 19, 24)
+    expected = []
+    for count in (1, 2, 3, 4):
+        fc.set_num_threads(count)
+        expected.append(one_by_one(model, x[:1]))
+        np.testing.assert_array_equal(model(x[:1]), expected[0])
+        np.testing.assert_array_equal(expected[-1], expected[0])
+    np.testing.assert_array_equal(model(x)[:1], expected[0])
+
+
 def test_predict_gives_memory_of_its_own():
     model = models.Sequential([layers.Input((2, 2, 1)), layers.Flatten()])
     x = images(3, 2, 2, 1)

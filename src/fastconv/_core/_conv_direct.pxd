@@ -48,7 +48,7 @@ cdef struct conv:
     bint in_place                                    # weights are read where they are: few pixels
     bint in_parts                                    # a long sum of few columns: see run_parts
     bint few                                         # pixels, all of one region: in_place, in the order of memory
-    bint by_panel                                    # weights are packed by the thread that uses them
+    bint by_panel                                    # weights may be packed by the thread that uses them; bound: are
     bint ahead                                       # the image comes from memory too slowly by itself
     Py_ssize_t tail, tail_width                      # last rows that the last panel cannot read so, as wide as it is
     bint side_by_side                                # a block's output is one run of memory, written by one panel
@@ -86,5 +86,5 @@ cdef class ConvPlan:
     cdef conv bound(self, kernel, bias, int activation) except *
 
 
-cdef void conv_pack(conv *p, char *packed, int team) noexcept nogil
+cdef void conv_pack(conv *p, char *packed, Py_ssize_t n, int team) noexcept nogil
 cdef void conv_run(const conv *p, Py_ssize_t n, const char *x, char *out, int team) noexcept nogil

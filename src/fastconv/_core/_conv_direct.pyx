@@ -13,7 +13,7 @@ input channel is a case of its own: see _conv_rows.pxd.
 
 from array import array
 
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport prange
 
 from ._blocks cimport MANY_BLOCKS, fair_images, is_narrow, met_taps, positions
 from ._conv_pack cimport last_channels, pack_bias, pack_dots, pack_folded, pack_panel, pack_weights
@@ -32,6 +32,7 @@ cdef enum:
     FEW = 2                          # pixels that take their weights in the order of memory,
     FEW_SETS = 8                     # or so many, with rows as far apart as SETS_BYTES says
     BY_PANEL_MIN = 768 * 1024        # bytes of weights that are packed panel by panel, by the thread that uses them,
+    BY_PANEL_TEAM_MIN = 32 * 1024    # or so many where threads would wait for each other's weights,
     BY_PANEL_IMAGE = 4               # unless the image, which each panel goes through, has so many times as many
     IN_PLACE_ROWS_MIN = 64           # of a run of taps: each run's sums go through memory
     SHALLOW_BYTES = 32 * 1024        # of a panel's weights, in L1: 1x1 over 192 and 256 channels take 7 to 11 % less
@@ -97,9 +98,8 @@ cdef class ConvPlan:
                    and p.n * (ih * iw * p.cg + p.gh * p.gw * p.ng) * itemsize >= AHEAD_MIN)
         p.few = (p.few and p.in_place and p.n_vectors > FC_NV_MAX
                  and len(set(row_ranges)) == 1 == len(set(col_ranges)))
-        cdef Py_ssize_t weight_bytes = p.depth * p.ng * itemsize, image_bytes = p.n * ih * iw * c * itemsize
-        p.by_panel = (groups == 1 and not p.in_place and not p.dots and p.fold <= 1 and p.by_row.width == 0
-                      and weight_bytes >= max(BY_PANEL_MIN, image_bytes // BY_PANEL_IMAGE))
+        p.by_panel = (groups == 1 and p.n_panels > 1 and not p.in_place and not p.dots and p.fold <= 1
+                      and p.by_row.width == 0)
         segments = self._make_segments([offset * iw * c for offset in tap_rows], tap_cols, set(col_ranges), c)
         self._make_regions(row_ranges, col_ranges, segments, all_cols)
         self.nbytes = kept_bytes(self._kept)
@@ -320,16 +320,13 @@ cdef class ConvPlan:
         if self.p.blocks == 0 or self.p.ng == 0:
             return
         p = self.bound(kernel, bias, activation)
-        # A thread should not wait long for another one's last panel.
-        if p.by_panel and 20 * p.n_panels >= 19 * team * ceil_div(p.n_panels, team):
-            packed = allocate((p.n_vectors + team * FC_NV_MAX * p.depth) * p.k.lanes, p.k.itemsize)
-            with nogil:
-                run_by_panel(&p, source, to, packed, team)
+        if takes_panels(&p, p.n, team):
+            packed = allocate(team * panel_room(&p, team) + p.n_vectors * p.k.lanes, p.k.itemsize)
         else:
             packed = allocate(self.packed_size(), p.k.itemsize)
-            with nogil:
-                conv_pack(&p, packed, team)
-                conv_run(&p, p.n, source, to, team)
+        with nogil:
+            conv_pack(&p, packed, p.n, team)
+            conv_run(&p, p.n, source, to, team)
         release(packed)
 
 
@@ -338,11 +335,34 @@ cdef inline Py_ssize_t widest_tile(const conv *p, Py_ssize_t depth) noexcept nog
     return p.k.nv_shallow if depth * p.k.nv_shallow * p.k.lanes * p.k.itemsize <= SHALLOW_BYTES else p.k.nv_max
 
 
-cdef void conv_pack(conv *p, char *packed, int team) noexcept nogil:
-    """Bring the weights and the bias into the order in which the tiles read them: packed_size() elements."""
+cdef inline bint takes_panels(const conv *p, Py_ssize_t n, int team) noexcept nogil:
+    """Whether each thread had better pack the weights of its output channels by itself and go through n images."""
+    cdef Py_ssize_t weight_bytes = p.depth * p.ng * p.k.itemsize, share = ceil_div(p.n_vectors, team)
+    # A thread should not wait long for another one's last vector, and the rooms should fit packed_size().
+    return (p.by_panel and weight_bytes >= (BY_PANEL_MIN if team == 1 else BY_PANEL_TEAM_MIN)
+            and weight_bytes >= n * p.ih * p.in_row * p.k.itemsize // BY_PANEL_IMAGE
+            and 20 * p.n_vectors >= 19 * team * share and team * min(share, FC_NV_MAX) <= p.n_vectors)
+
+
+cdef inline Py_ssize_t panel_room(const conv *p, int team) noexcept nogil:
+    """Elements of a thread's room for the panel that it works on."""
+    return min(ceil_div(p.n_vectors, team), FC_NV_MAX) * p.k.lanes * p.depth
+
+
+cdef void conv_pack(conv *p, char *packed, Py_ssize_t n, int team) noexcept nogil:
+    """Bring the weights and the bias into the order in which the tiles read them: packed_size() elements.
+
+    n: images of the only conv_run with these weights, by the same team, which may pack them then; 0: there are several.
+    """
     cdef Py_ssize_t itemsize = p.k.itemsize, index, tasks = p.taps * p.pack_parts
     cdef Py_ssize_t width = p.groups * p.n_vectors * p.unit
-    p.packed = packed
+    p.packed, p.in_rows = packed, False
+    p.by_panel = n > 0 and takes_panels(p, n, team)
+    if p.by_panel:
+        p.packed_bias = packed + team * panel_room(p, team) * itemsize
+        if p.bias != NULL:
+            pack_bias(p, 0)
+        return
     p.packed_bias = p.packed + (p.tail * p.tail_width if p.in_place else width * p.depth) * itemsize
     p.folded = p.packed_bias + width * itemsize
     p.folded_bias = p.folded + p.fold_width * p.n_rows * p.fold_span * p.cg * itemsize
@@ -372,6 +392,9 @@ cdef void conv_run(const conv *p, Py_ssize_t n, const char *x, char *out, int te
     cdef conv q = p[0]
     cdef Py_ssize_t index, blocks = ceil_div(n, p.images) * p.row_blocks * p.col_blocks, splits = 1
     q.n, q.x, q.out = n, x, out
+    if p.by_panel:
+        run_by_panel(&q, team)
+        return
     if team == 1:
         # A parallel region costs 0.6 us even for a team of one.
         for index in range(blocks):
@@ -384,29 +407,35 @@ cdef void conv_run(const conv *p, Py_ssize_t n, const char *x, char *out, int te
         run_block(&q, index // splits, index % splits, splits)
 
 
-cdef void run_by_panel(conv *p, const char *x, char *out, char *memory, int team) noexcept nogil:
+cdef void run_by_panel(const conv *p, int team) noexcept nogil:
     """Pack and sweep in one: a panel is used where it is in the cache, and there is no copy of all of them.
 
     Dense products of 10 to 256 rows by 4,096 x 4,096 take 0.15 to 0.8 of the time, one image of 7x7x512 0.6 to 0.9.
+    Each thread has as many output channels, in panels of its own.
     """
-    cdef Py_ssize_t itemsize = p.k.itemsize, room = FC_NV_MAX * p.k.lanes * p.depth * itemsize
-    cdef Py_ssize_t panel
-    # The threads' rooms are whole cache lines.
-    p.x, p.out, p.packed_bias, p.in_rows = x, out, memory + team * room, False
-    if p.bias != NULL:
-        pack_bias(p, 0)
-    for panel in prange(p.n_panels, schedule="static", num_threads=team):
-        run_panel(p, panel, memory + threadid() * room)
+    cdef Py_ssize_t panels = ceil_div(ceil_div(p.n_vectors, team), widest_tile(p, p.depth)), index
+    if team == 1:
+        for index in range(panels):
+            run_panel(p, 0, 1, index, panels)
+        return
+    for index in prange(team * panels, schedule="static", num_threads=team):
+        run_panel(p, index // panels, team, index % panels, panels)
 
 
-cdef void run_panel(const conv *whole, Py_ssize_t panel, char *room) noexcept nogil:
+cdef void run_panel(const conv *whole, int share, int shares, Py_ssize_t panel, Py_ssize_t panels) noexcept nogil:
+    """One of the panels of one share of the output channels."""
     cdef conv p = whole[0]
-    cdef Py_ssize_t index
+    cdef Py_ssize_t start = share * p.n_vectors // shares, index
+    cdef Py_ssize_t vectors = (share + 1) * p.n_vectors // shares - start
+    cdef Py_ssize_t *bounds = [start + panel * vectors // panels, start + (panel + 1) * vectors // panels]
+    if bounds[0] == bounds[1]:
+        return
+    p.n_panels, p.panel_v = 1, bounds
     # Where the first panel would be if all were packed.
-    p.packed = room - p.panel_v[panel] * p.k.lanes * p.depth * p.k.itemsize
-    pack_panel(&p, panel)
-    for index in range(p.blocks):
-        run_block(&p, index, panel, p.n_panels)
+    p.packed += (share * panel_room(whole, shares) - bounds[0] * p.k.lanes * p.depth) * p.k.itemsize
+    pack_panel(&p, 0)
+    for index in range(ceil_div(p.n, p.images) * p.row_blocks * p.col_blocks):
+        run_block(&p, index, 0, 1)
 
 
 cdef bint block_is_finite(const conv *p, Py_ssize_t img, Py_ssize_t images, Py_ssize_t row, Py_ssize_t rows,

@@ -51,7 +51,7 @@ def conv2d_max_pool2d(ConvPlan plan not None, x, kernel, bias, y, indices, int a
         raise
     f.scratch = memory + packed * itemsize
     with nogil:
-        conv_pack(&f.conv, memory, team)
+        conv_pack(&f.conv, memory, 0, team)
         if outer == 1:
             for index in range(chunks):
                 run_chunk(&f, index, 0)

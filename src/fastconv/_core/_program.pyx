@@ -152,7 +152,7 @@ cdef class Program:
             for index in range(self.n_steps):
                 weights = memory + table + r.steps[index].packed * r.itemsize
                 if r.steps[index].kind == CONV:
-                    conv_pack(&r.steps[index].conv, weights, inner)
+                    conv_pack(&r.steps[index].conv, weights, n if chunks == 1 and inner > 1 else 0, inner)
                 elif r.steps[index].kind == DEPTHWISE:
                     depthwise_pack(&r.steps[index].depthwise, weights, inner)
             if outer == 1:

@@ -245,9 +245,11 @@ class Layer:
     ) -> Array:
         """A new weight, filled by ``initializer``; for use in ``build``. The array returned is the live one."""
         shape = tuple(shape)
-        value = np.array(initializers.get(initializer)(shape, self.dtype), self.dtype, order="C")
-        if value.shape != shape:
-            raise _validation.initializer_shape(shape, value.shape)
+        initial = np.asarray(initializers.get(initializer)(shape, self.dtype))
+        if initial.shape != shape:
+            raise _validation.initializer_shape(shape, initial.shape)
+        value = result_empty(shape, np.dtype(self.dtype))
+        value[...] = initial
         # A new dictionary, so that a failing build can put the old one back.
         self._weights = {**self._weights, name: _Weight(value, trainable, regularizers.get(regularizer))}
         return value
