@@ -253,6 +253,22 @@ cdef class GradKernelPlan:
         finally:
             release(columns)
 
+    def add_pixels(self, wide, out, *, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t fold, Py_ssize_t stride):
+        """The kernel's gradient, rows x cols, from that of `fold` pixels taken as one, whose columns are `stride` apart.
+
+            out[a, b, c, f] = sum over p < fold of wide[a, b + p*stride, c, p, f],    wide: (rows, cols + (fold - 1)*stride,
+            input channels, fold, output channels); in the order of p.
+        """
+        cdef const fc_kernels *k = self.p.k
+        cdef Py_ssize_t itemsize = k.itemsize, row, col, oc = self.p.oc // fold, ic = self.p.cg, pixel = oc * fold
+        cdef char *to = <char *> address(out, True)
+        cdef const char *source = <const char *> address(wide, False)
+        for row in range(rows):
+            for col in range(cols * ic):
+                k.sum_rows(to, source + col * pixel * itemsize, fold, (stride * ic * fold + 1) * oc, oc, 0)
+                to += oc * itemsize
+            source += (cols + (fold - 1) * stride) * ic * pixel * itemsize
+
     cdef _run(self, grad *p, x, out):
         cdef int team = team_size(self.work)
         cdef Py_ssize_t itemsize = p.k.itemsize, panels = p.groups * p.n_panels

@@ -449,11 +449,7 @@ def run_grad_kernel_plan(p: ConvProblem, gk: Array, run: Callable[[GradKernelPla
         return
     wide = np.empty((p.kh, p.kw + (fold - 1) * p.strides[1], p.ic, fold, p.oc), gk.dtype)
     run(plan, wide)
-    gk[...] = wide[:, : p.kw, :, 0]
-    with np.errstate(invalid="ignore"):  # inf - inf is nan, as in any other order of this sum
-        for pixel in range(1, fold):
-            first = pixel * p.strides[1]
-            gk += wide[:, first : first + p.kw, :, pixel]
+    plan.add_pixels(wide, gk, rows=p.kh, cols=p.kw, fold=fold, stride=p.strides[1])
 
 
 _RUN_FORWARD = {"direct": _forward_direct, "im2col": im2col.forward, "winograd": _conv_winograd.forward}
