@@ -254,16 +254,17 @@ cdef class GradKernelPlan:
             release(columns)
 
     def add_pixels(self, wide, out, *, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t fold, Py_ssize_t stride):
-        """The kernel's gradient, rows x cols, from that of `fold` pixels taken as one, whose columns are `stride` apart.
+        """The kernel's gradient, rows x cols, from that of `fold` pixels as one, their windows `stride` apart.
 
-            out[a, b, c, f] = sum over p < fold of wide[a, b + p*stride, c, p, f],    wide: (rows, cols + (fold - 1)*stride,
-            input channels, fold, output channels); in the order of p.
+            out[a, b, c, f] = sum over p < fold of wide[a, b + p*stride, c, p, f]
+
+        in the order of p; wide is (rows, cols + (fold - 1)*stride, input channels, fold, output channels).
         """
         cdef const fc_kernels *k = self.p.k
-        cdef Py_ssize_t itemsize = k.itemsize, row, col, oc = self.p.oc // fold, ic = self.p.cg, pixel = oc * fold
+        cdef Py_ssize_t itemsize = k.itemsize, oc = self.p.oc // fold, ic = self.p.cg, pixel = oc * fold, _row, col
         cdef char *to = <char *> address(out, True)
         cdef const char *source = <const char *> address(wide, False)
-        for row in range(rows):
+        for _row in range(rows):
             for col in range(cols * ic):
                 k.sum_rows(to, source + col * pixel * itemsize, fold, (stride * ic * fold + 1) * oc, oc, 0)
                 to += oc * itemsize

@@ -104,10 +104,13 @@ static FC_INLINE void FN(few_terms)(FC_REAL *sums, ptrdiff_t n, const FC_REAL *a
     for (int k = 0; k < terms; k++) x[k] = FN(splat)(a[k * a_step]);
     for (int part = 0; part < terms; part++) {
         const ptrdiff_t end = ahead && part + 1 < terms ? n * (part + 1) / terms : n;
-        const FC_REAL *next = ahead + part * b_step;
-        for (; j + LANES <= end; j += LANES, next += terms * LANES) {
+        const FC_REAL *next = ahead ? ahead + part * b_step : NULL;
+        for (; j + LANES <= end; j += LANES) {
             vec sum = FN(load)(sums + j);
-            if (ahead) fc_fetch_l2(next, terms * LANES * (ptrdiff_t)sizeof(FC_REAL));
+            if (ahead) {
+                fc_fetch_l2(next, terms * LANES * (ptrdiff_t)sizeof(FC_REAL));
+                next += terms * LANES;
+            }
             FC_UNROLL
             for (int k = 0; k < terms; k++) sum += x[k] * FN(load)(b + k * b_step + j);
             FN(store)(sums + j, sum);
