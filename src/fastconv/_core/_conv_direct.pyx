@@ -16,11 +16,12 @@ from array import array
 from cython.parallel cimport prange
 
 from ._blocks cimport MANY_BLOCKS, fair_images, is_narrow, met_taps, positions
-from ._conv_pack cimport last_channels, pack_bias, pack_dots, pack_folded, pack_panel, pack_weights
+from ._conv_pack cimport (last_channels, pack_bias, pack_dots, pack_folded, pack_panel, pack_weights, panel_room,
+                          takes_panels)
 from ._conv_rows cimport plan_rows, rows_are_safe, run_rows
 from ._conv_tiles cimport run_few, run_in_place, run_parts, run_tiles
-from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, release, round_up, team_size
-from .kernels cimport FC_CACHE_LINE, FC_DOT_COLS, FC_DOT_RUN, FC_NV_MAX, FC_PARTS_NV, fc_tile
+from ._runtime cimport address, allocate, ceil_div, clip, isa_kernels, keep, kept_bytes, release, team_size
+from .kernels cimport FC_DOT_COLS, FC_DOT_RUN, FC_NV_MAX, FC_PARTS_NV, fc_tile
 
 cdef enum:
     BLOCK_BYTES = 256 * 1024         # of input and output, in L2; less leaves the regions at borders too few pixels
@@ -31,9 +32,6 @@ cdef enum:
     SETS_BYTES = 2048                # rows so far apart share few sets of the caches: packed, 256x1024x1024 takes 0.7
     FEW = 2                          # pixels that take their weights in the order of memory,
     FEW_SETS = 8                     # or so many, with rows as far apart as SETS_BYTES says
-    BY_PANEL_MIN = 768 * 1024        # bytes of weights that are packed panel by panel, by the thread that uses them,
-    BY_PANEL_TEAM_MIN = 32 * 1024    # or so many where threads would wait for each other's weights,
-    BY_PANEL_IMAGE = 4               # unless the image, which each panel goes through, has so many times as many
     IN_PLACE_ROWS_MIN = 64           # of a run of taps: each run's sums go through memory
     SHALLOW_BYTES = 32 * 1024        # of a panel's weights, in L1: 1x1 over 192 and 256 channels take 7 to 11 % less
     PACK_BYTES = 32 * 1024           # of weights at a time: they stay in L1 while all panels take their columns
@@ -333,21 +331,6 @@ cdef class ConvPlan:
 cdef inline Py_ssize_t widest_tile(const conv *p, Py_ssize_t depth) noexcept nogil:
     """Most vectors of a panel with so many rows of weights."""
     return p.k.nv_shallow if depth * p.k.nv_shallow * p.k.lanes * p.k.itemsize <= SHALLOW_BYTES else p.k.nv_max
-
-
-cdef inline Py_ssize_t panel_room(const conv *p, int team) noexcept nogil:
-    """Elements of a thread's room for the panel that it works on: whole cache lines."""
-    return round_up(min(ceil_div(p.n_vectors, team), FC_NV_MAX) * p.k.lanes * p.depth, FC_CACHE_LINE // p.k.itemsize)
-
-
-cdef inline bint takes_panels(const conv *p, Py_ssize_t n, int team) noexcept nogil:
-    """Whether each thread had better pack the weights of its output channels by itself and go through n images."""
-    cdef Py_ssize_t weight_bytes = p.depth * p.ng * p.k.itemsize
-    # A thread should not wait long for another one's last vector, and the rooms should fit packed_size().
-    return (p.by_panel and weight_bytes >= (BY_PANEL_MIN if team == 1 else BY_PANEL_TEAM_MIN)
-            and weight_bytes >= n * p.ih * p.in_row * p.k.itemsize // BY_PANEL_IMAGE
-            and 20 * p.n_vectors >= 19 * team * ceil_div(p.n_vectors, team)
-            and team * panel_room(p, team) <= p.n_vectors * p.k.lanes * p.depth)
 
 
 cdef void conv_pack(conv *p, char *packed, Py_ssize_t n, int team) noexcept nogil:

@@ -3,6 +3,13 @@
 from libc.string cimport memcpy, memset
 
 from ._conv_direct cimport conv
+from ._runtime cimport ceil_div, round_up
+from .kernels cimport FC_CACHE_LINE, FC_NV_MAX
+
+cdef enum:
+    BY_PANEL_MIN = 768 * 1024        # bytes of weights that are packed panel by panel, by the thread that uses them,
+    BY_PANEL_TEAM_MIN = 32 * 1024    # or so many where threads would wait for each other's weights,
+    BY_PANEL_IMAGE = 4               # unless the image, which each panel goes through, has so many times as many
 
 
 cdef inline void pack_rows(const conv *p, Py_ssize_t group, Py_ssize_t panel, Py_ssize_t tap, Py_ssize_t row,
@@ -37,6 +44,21 @@ cdef inline void pack_panel(const conv *p, Py_ssize_t panel) noexcept nogil:
     cdef Py_ssize_t tap
     for tap in range(p.taps):
         pack_rows(p, 0, panel, tap, 0, p.cg)
+
+
+cdef inline Py_ssize_t panel_room(const conv *p, int team) noexcept nogil:
+    """Elements of a thread's room for the panel that it works on: whole cache lines."""
+    return round_up(min(ceil_div(p.n_vectors, team), FC_NV_MAX) * p.k.lanes * p.depth, FC_CACHE_LINE // p.k.itemsize)
+
+
+cdef inline bint takes_panels(const conv *p, Py_ssize_t n, int team) noexcept nogil:
+    """Whether each thread had better pack the weights of its output channels by itself and go through n images."""
+    cdef Py_ssize_t weight_bytes = p.depth * p.ng * p.k.itemsize
+    # A thread should not wait long for another one's last vector, and the rooms should fit packed_size().
+    return (p.by_panel and weight_bytes >= (BY_PANEL_MIN if team == 1 else BY_PANEL_TEAM_MIN)
+            and weight_bytes >= n * p.ih * p.in_row * p.k.itemsize // BY_PANEL_IMAGE
+            and 20 * p.n_vectors >= 19 * team * ceil_div(p.n_vectors, team)
+            and team * panel_room(p, team) <= p.n_vectors * p.k.lanes * p.depth)
 
 
 cdef inline Py_ssize_t last_channels(const conv *p) noexcept nogil:
